@@ -1,0 +1,242 @@
+//! The plan: what is to be done about every resource, decided from what is wanted and what was seen.
+
+mod decide;
+mod render;
+mod resolve;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::any_kind::{KindInfo, PlannedStep};
+use crate::desired::Desired;
+use crate::ident::{EnvironmentName, KindName, ResourceId};
+use crate::kind::{Owner, Refusal, Seen, TargetError};
+use crate::reference::Outputs;
+use crate::secret::{SecretRef, Stamp};
+
+pub use decide::decide;
+pub use render::render;
+pub use resolve::{Resolution, resolve};
+
+/// The kinds that are known, by name.
+pub type Kinds = BTreeMap<KindName, KindInfo>;
+
+/// What was seen of the world by one pass.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// Every wanted resource that was looked at, and what else carries our mark.
+    pub seen: BTreeMap<ResourceId, Seen<Value>>,
+    /// Kinds of which no orphan may be concluded, and why.
+    pub incomplete: BTreeMap<KindName, String>,
+    /// The secrets that the wanted resources refer to: their stamps, or why they could not be read.
+    pub stamps: BTreeMap<SecretRef, Result<Stamp, TargetError>>,
+    /// What a person should know: copied marks and the like.
+    pub notices: BTreeSet<String>,
+}
+
+impl Observed {
+    /// The outputs of a resource, as far as they are known.
+    pub fn outputs(&self, kinds: &Kinds, id: &ResourceId) -> Outputs {
+        match (self.seen.get(id), kinds.get(&id.kind)) {
+            (Some(Seen::Present { state, .. }), Some(kind)) => (kind.outputs_of)(state),
+            _ => Outputs::new(),
+        }
+    }
+}
+
+/// What is to be done about one environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    pub environment: EnvironmentName,
+    /// In the order in which they will run; removals last.
+    pub items: Vec<Item>,
+    pub notices: BTreeSet<String>,
+}
+
+/// What is to be done about one resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Item {
+    pub id: ResourceId,
+    pub action: Action,
+}
+
+/// The decision about one resource. It leaves no choice to who executes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Action {
+    /// As wanted, and healthy.
+    Keep,
+    /// Nothing is there.
+    Create(Vec<PlannedStep>),
+    /// Something is there that nobody manages, and the manifest names it.
+    Adopt(Vec<PlannedStep>),
+    Update(Vec<PlannedStep>),
+    /// No manifest declares it any more.
+    Delete(Vec<PlannedStep>),
+    /// Nothing to do now, and not there yet: for what it waits.
+    Wait(String),
+    /// Something to do, once `needs` are settled. What is expected to follow is told, not promised.
+    Later {
+        needs: Vec<ResourceId>,
+        expected: Vec<String>,
+    },
+    Hold(Hold),
+}
+
+/// Why nothing is done about a resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Hold {
+    /// It, or a secret that it needs, could not be seen.
+    Unseen(TargetError),
+    /// Its kind refuses, or somebody else owns it.
+    Refused(Refusal),
+    /// What would have to be done destroys something that the repository does not name.
+    TooRisky(Refusal),
+    /// What it needs is itself held.
+    Blocked(ResourceId),
+}
+
+/// Plans a whole environment. Pure: the same arguments give the same plan.
+pub fn plan(environment: &EnvironmentName, kinds: &Kinds, desired: &Desired, observed: &Observed) -> Plan {
+    let mut actions: BTreeMap<ResourceId, Action> = BTreeMap::new();
+    for id in &desired.order {
+        let action = plan_one(kinds, desired, observed, &actions, id);
+        actions.insert(id.clone(), action);
+    }
+    let mut items: Vec<Item> = desired
+        .order
+        .iter()
+        .filter(|id| !desired.resources[*id].borrowed)
+        .map(|id| Item { id: id.clone(), action: actions[id].clone() })
+        .collect();
+    items.extend(plan_removals(environment, kinds, desired, observed));
+    Plan { environment: environment.clone(), items, notices: observed.notices.clone() }
+}
+
+/// Plans one wanted resource, given what was decided about those that it needs.
+fn plan_one(
+    kinds: &Kinds,
+    desired: &Desired,
+    observed: &Observed,
+    decided: &BTreeMap<ResourceId, Action>,
+    id: &ResourceId,
+) -> Action {
+    let resource = &desired.resources[id];
+    let unsettled: Vec<ResourceId> = resource
+        .needs
+        .iter()
+        .filter(|need| !matches!(decided.get(*need), Some(Action::Keep)))
+        .cloned()
+        .collect();
+    let spec = match resolve(kinds, observed, resource) {
+        Resolution::Ready(spec) => spec,
+        Resolution::Unseen(error) => return Action::Hold(Hold::Unseen(error)),
+        Resolution::Later(_) => return later(decided, unsettled, resource, Vec::new()),
+    };
+    let not_looked = Seen::Unknown(TargetError::unavailable("looking at it", "it was not looked at yet"));
+    let seen = observed.seen.get(id).unwrap_or(&not_looked);
+    let action = decide(&kinds[&id.kind], id, Some(&spec), seen, false);
+    match &action {
+        Action::Create(steps) | Action::Adopt(steps) | Action::Update(steps) if !unsettled.is_empty() => {
+            let expected = steps.iter().map(|step| step.text.clone()).collect();
+            later(decided, unsettled, resource, expected)
+        }
+        _ => action,
+    }
+}
+
+/// Waits for what is needed; where that is held, so is this. A reference that stays unknown although
+/// everything needed is settled (a guest that does not tell its address) is waited for as well.
+fn later(
+    decided: &BTreeMap<ResourceId, Action>,
+    unsettled: Vec<ResourceId>,
+    resource: &crate::desired::Resource,
+    expected: Vec<String>,
+) -> Action {
+    match unsettled.iter().find(|need| matches!(decided.get(*need), Some(Action::Hold(_)))) {
+        Some(held) => Action::Hold(Hold::Blocked(held.clone())),
+        None if unsettled.is_empty() => {
+            Action::Later { needs: resource.needs.iter().cloned().collect(), expected }
+        }
+        None => Action::Later { needs: unsettled, expected },
+    }
+}
+
+/// Plans what carries our mark and is declared no more.
+fn plan_removals(
+    environment: &EnvironmentName,
+    kinds: &Kinds,
+    desired: &Desired,
+    observed: &Observed,
+) -> Vec<Item> {
+    let mut items: Vec<Item> = orphans(environment, kinds, desired, observed)
+        .into_iter()
+        .map(|id| {
+            let retired = desired.retire.contains(&id);
+            let action = decide(&kinds[&id.kind], &id, None, &observed.seen[&id], retired);
+            Item { id, action }
+        })
+        .filter(|item| item.action != Action::Keep)
+        .collect();
+    brake(desired, observed, &mut items);
+    items
+}
+
+/// What carries our mark in this environment and is wanted no more, of the kinds that were seen whole.
+/// A commit that wants nothing at all has no orphans: it is more likely a mistake than a wish.
+pub fn orphans(
+    environment: &EnvironmentName,
+    kinds: &Kinds,
+    desired: &Desired,
+    observed: &Observed,
+) -> Vec<ResourceId> {
+    if desired.resources.values().all(|resource| resource.borrowed) {
+        return Vec::new();
+    }
+    let ours = |id: &ResourceId, seen: &Seen<Value>| matches!(seen, Seen::Present { owner: Owner::Ours(marked), .. } if marked == id);
+    observed
+        .seen
+        .iter()
+        .filter(|(id, seen)| {
+            id.environment == *environment
+                && kinds.contains_key(&id.kind)
+                && !observed.incomplete.contains_key(&id.kind)
+                && !desired.resources.contains_key(*id)
+                && ours(id, seen)
+        })
+        .map(|(id, _)| id.clone())
+        .collect()
+}
+
+/// More than 3 objects and more than 10 % of a kind do not go in one commit, unless it names them.
+fn brake(desired: &Desired, observed: &Observed, items: &mut [Item]) {
+    let kinds: BTreeSet<KindName> = items.iter().map(|item| item.id.kind.clone()).collect();
+    for kind in kinds {
+        let going = |item: &Item| {
+            item.id.kind == kind
+                && matches!(item.action, Action::Delete(_))
+                && !desired.retire.contains(&item.id)
+        };
+        let all = observed
+            .seen
+            .iter()
+            .filter(|(id, seen)| id.kind == kind && matches!(seen, Seen::Present { .. }))
+            .count();
+        let count = items.iter().filter(|item| going(item)).count();
+        if count <= 3 || count * 10 <= all {
+            continue;
+        }
+        for item in items.iter_mut().filter(|item| going(item)) {
+            item.action = Action::Hold(Hold::TooRisky(Refusal::new(
+                format!("{count} of {all} {kind} would be removed in one commit"),
+                format!("list `{}` under `retire:` to let it go, or remove fewer at a time", item.id.short()),
+            )));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

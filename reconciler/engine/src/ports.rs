@@ -1,0 +1,119 @@
+//! What the engine needs of the world, as traits: the repository, the targets, the journal.
+
+use std::sync::Arc;
+
+use holdfast_core::any_kind::AnyKind;
+use holdfast_core::ident::{CommitId, EnvironmentName, SiteName};
+use holdfast_core::kind::{BoxFuture, TargetError};
+use holdfast_core::manifest::Tree;
+use holdfast_core::plan::Plan;
+use holdfast_core::report::{Report, Status};
+use holdfast_core::secret::SecretStore;
+
+/// The infra repository, through its local mirror.
+pub trait Repository: Send + Sync {
+    /// Brings the mirror up to date and gives the newest commit of the watched branch; `None` where the
+    /// repository is empty or has no such branch. An unchanged repository costs one round trip.
+    fn fetch(&self) -> BoxFuture<'_, Result<Option<CommitId>, TargetError>>;
+
+    /// Reads the files of a commit that the mirror has.
+    fn tree<'a>(&'a self, commit: &'a CommitId) -> BoxFuture<'a, Result<Tree, TargetError>>;
+
+    /// Whether `old` is an ancestor of `new`, or `new` itself.
+    fn descends<'a>(
+        &'a self,
+        old: &'a CommitId,
+        new: &'a CommitId,
+    ) -> BoxFuture<'a, Result<bool, TargetError>>;
+
+    /// Keeps a commit from ever leaving the mirror: the last one that an environment converged to.
+    fn keep<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+        commit: &'a CommitId,
+    ) -> BoxFuture<'a, Result<(), TargetError>>;
+
+    /// What [`Repository::keep`] kept last for an environment.
+    fn kept<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<CommitId>, TargetError>>;
+}
+
+/// The systems that are converged, with their connections.
+pub trait Targets: Send + Sync {
+    /// The kinds, bound to one environment. A kind whose connection is not configured is left out.
+    fn kinds(&self, environment: &EnvironmentName) -> Vec<Arc<dyn AnyKind>>;
+
+    /// Where secrets are read.
+    fn secrets(&self) -> Arc<dyn SecretStore>;
+}
+
+/// What a status is about. A commit has one status a context.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Context {
+    /// The repository parses, fits its schemas, links.
+    Validate,
+    /// The environment converged to the commit, or not.
+    Environment(EnvironmentName),
+}
+
+impl Context {
+    /// The name under which forges show it: stable, `a-z 0-9 / _ -` only.
+    pub fn text(&self, site: &SiteName) -> String {
+        match self {
+            Self::Validate => format!("holdfast/{site}/validate"),
+            Self::Environment(environment) => format!("holdfast/{site}/{environment}"),
+        }
+    }
+}
+
+/// Durable history and the outbox of statuses. It is never authority: without it nothing but history is lost.
+pub trait Journal: Send + Sync {
+    /// Wants a status to stand on a commit. Returns once it is durable; posting goes on by itself. An equal
+    /// status is no change, and after a terminal one nothing is taken any more.
+    fn set_status<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        context: &'a Context,
+        status: &'a Status,
+    ) -> BoxFuture<'a, Result<(), JournalError>>;
+
+    /// The status that was wanted last.
+    fn status<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        context: &'a Context,
+    ) -> BoxFuture<'a, Result<Option<Status>, JournalError>>;
+
+    /// All that are wanted as `pending`: what a start has to finish or tell superseded.
+    fn pending(&self) -> BoxFuture<'_, Result<Vec<(CommitId, Context)>, JournalError>>;
+
+    /// Records a run that begins; the plan is the one made from the first look.
+    fn run_started<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        plan: &'a Plan,
+    ) -> BoxFuture<'a, Result<RunId, JournalError>>;
+
+    /// Records how it ended, and the status that follows from it, in one transaction.
+    fn run_finished<'a>(
+        &'a self,
+        run: RunId,
+        report: &'a Report,
+        status: &'a Status,
+    ) -> BoxFuture<'a, Result<(), JournalError>>;
+}
+
+/// A run in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunId(pub i64);
+
+/// The journal could not be written or read: a full disk, a broken file.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}")]
+pub struct JournalError {
+    pub doing: String,
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}

@@ -1,0 +1,174 @@
+//! What all simulators share: a server on loopback that counts requests, and is slow or failing on demand.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+
+/// One request as it came in: what a test counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    pub method: String,
+    /// Path and query.
+    pub uri: String,
+}
+
+impl Seen {
+    /// Whether the request may change something, by its method.
+    pub fn is_write(&self) -> bool {
+        !matches!(self.method.as_str(), "GET" | "HEAD" | "LIST" | "OPTIONS")
+    }
+}
+
+/// What goes wrong with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The answer is this status, and nothing happened.
+    Status(u16),
+    /// Nothing happened, and the connection is cut without an answer.
+    CutBefore,
+    /// It happened, and the connection is cut without an answer.
+    CutAfter,
+}
+
+type Matcher = Box<dyn Fn(&Seen) -> bool + Send>;
+type Watcher = Box<dyn FnMut(&Seen, Moment) + Send>;
+
+/// When a watcher is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    Before,
+    After,
+}
+
+#[derive(Default)]
+struct Inner {
+    requests: Vec<Seen>,
+    latency: Duration,
+    faults: VecDeque<(Matcher, Fault)>,
+    watcher: Option<Watcher>,
+}
+
+/// The handle by which a test watches and disturbs one simulator.
+#[derive(Clone, Default)]
+pub struct Wire(Arc<Mutex<Inner>>);
+
+impl Wire {
+    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// All requests since the last [`Wire::reset`].
+    pub fn requests(&self) -> Vec<Seen> {
+        self.inner().requests.clone()
+    }
+
+    /// Those that may have changed something.
+    pub fn writes(&self) -> Vec<Seen> {
+        self.requests().into_iter().filter(Seen::is_write).collect()
+    }
+
+    /// Forgets the requests that were counted.
+    pub fn reset(&self) {
+        self.inner().requests.clear();
+    }
+
+    /// Lets every request take at least this long.
+    pub fn set_latency(&self, latency: Duration) {
+        self.inner().latency = latency;
+    }
+
+    /// Disturbs the next request that fits, once. Several are used in the order in which they were added.
+    pub fn fail_next(&self, fits: impl Fn(&Seen) -> bool + Send + 'static, fault: Fault) {
+        self.inner().faults.push_back((Box::new(fits), fault));
+    }
+
+    /// Takes back what [`Wire::fail_next`] ordered and was not used.
+    pub fn clear_faults(&self) {
+        self.inner().faults.clear();
+    }
+
+    /// Calls `watcher` before and after every request, synchronously: what crash tests hang on.
+    pub fn watch(&self, watcher: impl FnMut(&Seen, Moment) + Send + 'static) {
+        self.inner().watcher = Some(Box::new(watcher));
+    }
+
+    fn begin(&self, seen: &Seen) -> (Duration, Option<Fault>) {
+        let mut inner = self.inner();
+        inner.requests.push(seen.clone());
+        let at = inner.faults.iter().position(|(fits, _)| fits(seen));
+        let fault = at.and_then(|at| inner.faults.remove(at)).map(|(_, fault)| fault);
+        (inner.latency, fault)
+    }
+
+    fn notify(&self, seen: &Seen, moment: Moment) {
+        if let Some(watcher) = &mut self.inner().watcher {
+            watcher(seen, moment);
+        }
+    }
+}
+
+/// A running simulator's server. Dropping it closes the port.
+pub struct Server {
+    pub address: std::net::SocketAddr,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Server {
+    /// Serves `router` on a free loopback port, or on the given one.
+    pub async fn start(router: Router, wire: &Wire, port: Option<u16>) -> std::io::Result<Self> {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port.unwrap_or(0))).await?;
+        let address = listener.local_addr()?;
+        let router = router.layer(axum::middleware::from_fn_with_state(wire.clone(), disturb));
+        let task = tokio::spawn(async move {
+            // Ends only when the listener breaks; the requests of a broken listener fail visibly.
+            drop(axum::serve(listener, router).await);
+        });
+        Ok(Self { address, task })
+    }
+
+    /// The base address, such as `http://127.0.0.1:34567`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn disturb(State(wire): State<Wire>, request: Request, next: Next) -> Response {
+    let seen = Seen {
+        method: Method::as_str(request.method()).to_owned(),
+        uri: request.uri().path_and_query().map_or_else(String::new, ToString::to_string),
+    };
+    let (latency, fault) = wire.begin(&seen);
+    tokio::time::sleep(latency).await;
+    wire.notify(&seen, Moment::Before);
+    let response = match fault {
+        Some(Fault::Status(code)) => {
+            StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR).into_response()
+        }
+        Some(Fault::CutBefore) => cut(),
+        Some(Fault::CutAfter) => {
+            drop(next.run(request).await);
+            cut()
+        }
+        None => next.run(request).await,
+    };
+    wire.notify(&seen, Moment::After);
+    response
+}
+
+/// An answer whose body breaks before its first byte, so that the connection is reset.
+fn cut() -> Response {
+    let broken = futures_util::stream::once(async { Err::<Vec<u8>, _>(std::io::Error::other("cut")) });
+    Response::new(axum::body::Body::from_stream(broken))
+}

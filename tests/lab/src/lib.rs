@@ -1,0 +1,6 @@
+//! The lab: simulated Proxmox, Kubernetes, Vault and forges over real HTTP on loopback, and hosts over real SSH.
+//!
+//! The simulators follow the documented behaviour of the real systems, share no code with the clients, and
+//! refuse what the real ones refuse.
+
+pub mod http;
