@@ -172,11 +172,18 @@ fn plan_removals(
     desired: &Desired,
     observed: &Observed,
 ) -> Vec<Item> {
+    let empty = desired.resources.values().all(|resource| resource.borrowed);
     let mut items: Vec<Item> = orphans(environment, kinds, desired, observed)
         .into_iter()
         .map(|id| {
             let retired = desired.retire.contains(&id);
-            let action = decide(&kinds[&id.kind], &id, None, &observed.seen[&id], retired);
+            let action = match decide(&kinds[&id.kind], &id, None, &observed.seen[&id], retired) {
+                Action::Delete(_) if empty && !retired => Action::Hold(Hold::TooRisky(Refusal::new(
+                    "the environment declares nothing at all any more, which is more likely a mistake than a wish",
+                    format!("list `{}` under `retire:` to let it go", id.short()),
+                ))),
+                action => action,
+            };
             Item { id, action }
         })
         .filter(|item| item.action != Action::Keep)
@@ -186,16 +193,12 @@ fn plan_removals(
 }
 
 /// What carries our mark in this environment and is wanted no more, of the kinds that were seen whole.
-/// A commit that wants nothing at all has no orphans: it is more likely a mistake than a wish.
 pub fn orphans(
     environment: &EnvironmentName,
     kinds: &Kinds,
     desired: &Desired,
     observed: &Observed,
 ) -> Vec<ResourceId> {
-    if desired.resources.values().all(|resource| resource.borrowed) {
-        return Vec::new();
-    }
     let ours = |id: &ResourceId, seen: &Seen<Value>| matches!(seen, Seen::Present { owner: Owner::Ours(marked), .. } if marked == id);
     observed
         .seen
