@@ -1,0 +1,345 @@
+//! Executing: every resource that has something to do, as soon as what it needs is settled.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use holdfast_core::any_kind::PlannedStep;
+use holdfast_core::ident::ResourceId;
+use holdfast_core::kind::{Seen, StepResult, TargetError};
+use holdfast_core::plan::{Action, Hold, Plan, Resolution, decide};
+use holdfast_core::report::Outcome;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::chance::Backoff;
+use crate::observe::World;
+use crate::secrets::{self, Values};
+
+/// What executing one plan gave: every resource that was not settled at its start.
+pub(crate) enum Executed {
+    Done(BTreeMap<ResourceId, Outcome>),
+    /// Asked to stop: a newer commit, or the end of the service. What was begun was finished.
+    Stopped,
+}
+
+/// What became of one resource.
+enum End {
+    Outcome(Outcome),
+    Stopped,
+}
+
+/// How often the same steps may succeed and still be wanted, before it is called a failure.
+const SAME_STEPS: usize = 3;
+
+/// Drives every resource that the last look did not find settled, needs first. `given_up` holds those that
+/// failed before in this run: they are not tried again.
+pub(crate) async fn execute(
+    world: &World<'_>,
+    plan: &Plan,
+    given_up: &BTreeMap<ResourceId, Outcome>,
+    stop: &CancellationToken,
+) -> Executed {
+    let permits = Semaphore::new(world.engine.limits.concurrency);
+    let mut waiting = unsettled(world);
+    let mut running = FuturesUnordered::new();
+    let mut outcomes = BTreeMap::new();
+    for (id, outcome) in held(plan).chain(given_up.clone()) {
+        if waiting.remove(&id).is_some() {
+            skip_dependants(&id, &mut waiting, &mut outcomes);
+            outcomes.insert(id, outcome);
+        }
+    }
+    loop {
+        for id in startable(&waiting) {
+            waiting.remove(&id);
+            let permits = &permits;
+            running.push(async move {
+                let end = converge(world, &id, permits, stop).await;
+                (id, end)
+            });
+        }
+        let Some((id, end)) = running.next().await else { break };
+        let End::Outcome(outcome) = end else { continue };
+        let settled = matches!(outcome, Outcome::Unchanged | Outcome::Applied(_));
+        outcomes.insert(id.clone(), outcome);
+        if settled {
+            for needs in waiting.values_mut() {
+                needs.remove(&id);
+            }
+        } else {
+            skip_dependants(&id, &mut waiting, &mut outcomes);
+        }
+    }
+    if stop.is_cancelled() { Executed::Stopped } else { Executed::Done(outcomes) }
+}
+
+/// What the plan holds for good: looking again would not change it.
+fn held(plan: &Plan) -> impl Iterator<Item = (ResourceId, Outcome)> {
+    plan.items.iter().filter_map(|item| match &item.action {
+        Action::Hold(Hold::Blocked(_)) => None,
+        Action::Hold(Hold::Unseen(error)) if error.is_unavailable() => None,
+        Action::Hold(hold) => Some((item.id.clone(), Outcome::Held(hold.clone()))),
+        _ => None,
+    })
+}
+
+/// The wanted resources that are not settled, each with those of its needs that are not settled either.
+fn unsettled(world: &World<'_>) -> BTreeMap<ResourceId, BTreeSet<ResourceId>> {
+    let resources = &world.desired.resources;
+    let todo: BTreeSet<&ResourceId> =
+        resources.iter().filter(|(_, resource)| !world.is_settled(resource)).map(|(id, _)| id).collect();
+    todo.iter()
+        .map(|id| {
+            let needs = resources[*id].needs.iter().filter(|need| todo.contains(need)).cloned().collect();
+            ((*id).clone(), needs)
+        })
+        .collect()
+}
+
+fn startable(waiting: &BTreeMap<ResourceId, BTreeSet<ResourceId>>) -> Vec<ResourceId> {
+    waiting.iter().filter(|(_, needs)| needs.is_empty()).map(|(id, _)| id.clone()).collect()
+}
+
+/// Everything that needs `failed`, directly or not, is skipped.
+fn skip_dependants(
+    failed: &ResourceId,
+    waiting: &mut BTreeMap<ResourceId, BTreeSet<ResourceId>>,
+    outcomes: &mut BTreeMap<ResourceId, Outcome>,
+) {
+    let mut causes = vec![failed.clone()];
+    while let Some(cause) = causes.pop() {
+        let dependants: Vec<ResourceId> =
+            waiting.iter().filter(|(_, needs)| needs.contains(&cause)).map(|(id, _)| id.clone()).collect();
+        for id in dependants {
+            waiting.remove(&id);
+            outcomes.insert(id.clone(), Outcome::Skipped(vec![failed.clone()]));
+            causes.push(id);
+        }
+    }
+}
+
+/// Looks, decides and acts on one resource until it is settled, held, failed or out of time.
+#[tracing::instrument(name = "resource", skip_all, fields(resource = %id.short()))]
+async fn converge(world: &World<'_>, id: &ResourceId, permits: &Semaphore, stop: &CancellationToken) -> End {
+    let limits = &world.engine.limits;
+    let mut progress = Progress::new(limits.settle, Backoff::new(limits.look_again));
+    loop {
+        if stop.is_cancelled() {
+            return End::Stopped;
+        }
+        let permit = permits.acquire().await.expect("the semaphore is never closed");
+        let turn = turn(world, id, &mut progress).await;
+        drop(permit);
+        let (reason, asked) = match turn {
+            Turn::End(outcome) => return End::Outcome(outcome),
+            Turn::Again => continue,
+            Turn::Pause(outcome, asked) => (outcome, asked),
+        };
+        if Instant::now() >= progress.deadline {
+            return End::Outcome(reason);
+        }
+        let pause = progress.backoff.pause(&world.engine.chance).max(asked.unwrap_or_default());
+        let pause = pause.min(progress.deadline.saturating_duration_since(Instant::now()));
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return End::Stopped,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// How far one resource has come in this run.
+struct Progress {
+    applied: Vec<String>,
+    last_steps: Vec<PlannedStep>,
+    repeats: usize,
+    settle: std::time::Duration,
+    deadline: Instant,
+    backoff: Backoff,
+}
+
+impl Progress {
+    fn new(settle: std::time::Duration, backoff: Backoff) -> Self {
+        let deadline = Instant::now() + settle;
+        Self { applied: Vec::new(), last_steps: Vec::new(), repeats: 0, settle, deadline, backoff }
+    }
+
+    fn settled(&self) -> Outcome {
+        if self.applied.is_empty() { Outcome::Unchanged } else { Outcome::Applied(self.applied.clone()) }
+    }
+
+    /// Notes steps that succeeded; the time to settle starts anew, unless they are the same as before.
+    fn moved(&mut self, steps: &[PlannedStep]) {
+        self.applied.extend(steps.iter().map(|step| step.text.clone()));
+        if self.last_steps == steps {
+            self.repeats += 1;
+        } else {
+            self.repeats = 1;
+            self.last_steps = steps.to_vec();
+            self.deadline = Instant::now() + self.settle;
+        }
+        self.backoff.reset();
+    }
+}
+
+/// One turn of looking, deciding and acting.
+enum Turn {
+    End(Outcome),
+    /// Something moved: look again at once.
+    Again,
+    /// Nothing to do now. The outcome if the time is up, and the pause that the target asked for.
+    Pause(Outcome, Option<std::time::Duration>),
+}
+
+async fn turn(world: &World<'_>, id: &ResourceId, progress: &mut Progress) -> Turn {
+    let resource = &world.desired.resources[id];
+    let mut resolution = world.resolve(resource);
+    if let Resolution::Unseen(_) = resolution {
+        world.read_secrets_again(resource).await;
+        resolution = world.resolve(resource);
+    }
+    let spec = match resolution {
+        Resolution::Ready(spec) => spec,
+        Resolution::Unseen(error) => return unseen(error),
+        Resolution::Later(references) => return refresh_references(world, id, &references).await,
+    };
+    let seen = world.look_at_one(id, spec.clone()).await;
+    let kind = &world.engine.kinds[&id.kind];
+    if resource.borrowed {
+        return borrowed(kind, id, &spec, &seen);
+    }
+    match decide(kind, id, Some(&spec), &seen, false) {
+        Action::Keep => Turn::End(progress.settled()),
+        Action::Create(steps) | Action::Adopt(steps) | Action::Update(steps) => {
+            act(world, id, steps, progress).await
+        }
+        Action::Wait(what) => Turn::Pause(Outcome::Waiting(what), None),
+        Action::Hold(Hold::Unseen(error)) => unseen(error),
+        Action::Hold(hold) => Turn::End(Outcome::Held(hold)),
+        Action::Delete(_) | Action::Later { .. } => {
+            let error = TargetError::rejected("deciding", "a wanted resource cannot be removed or postponed");
+            Turn::End(Outcome::Failed { step: "decide".to_owned(), error })
+        }
+    }
+}
+
+/// What cannot be seen is looked at again, unless a person must act first.
+fn unseen(error: TargetError) -> Turn {
+    let asked = retry_after(&error);
+    let again = error.is_unavailable();
+    let outcome = Outcome::Held(Hold::Unseen(error));
+    if again { Turn::Pause(outcome, asked) } else { Turn::End(outcome) }
+}
+
+/// An output is not known although the resource is settled (a guest that has no address yet): looks at it.
+async fn refresh_references(
+    world: &World<'_>,
+    id: &ResourceId,
+    references: &[holdfast_core::reference::OutputRef],
+) -> Turn {
+    let mut missing = Vec::new();
+    for reference in references {
+        let Ok(other) = reference.id(&id.environment) else { continue };
+        missing.push(format!("the {} of {}", reference.output, other.seen_from(world.environment)));
+        if let Some(resource) = world.desired.resources.get(&other)
+            && let Resolution::Ready(spec) = world.resolve(resource)
+        {
+            world.look_at_one(&other, spec).await;
+        }
+    }
+    Turn::Pause(Outcome::Waiting(format!("{} is not known yet", missing.join(" and "))), None)
+}
+
+/// A resource of another environment is waited for, never changed.
+fn borrowed(
+    kind: &holdfast_core::any_kind::KindInfo,
+    id: &ResourceId,
+    spec: &serde_json::Value,
+    seen: &Seen<serde_json::Value>,
+) -> Turn {
+    let waiting = |what: &str| Turn::Pause(Outcome::Waiting(format!("{id} {what}")), None);
+    match decide(kind, id, Some(spec), seen, false) {
+        Action::Keep => Turn::End(Outcome::Unchanged),
+        Action::Hold(Hold::Unseen(error)) => unseen(error),
+        Action::Create(_) => waiting("does not exist yet"),
+        Action::Wait(what) => waiting(&format!("is not settled: {what}")),
+        _ => waiting("is not converged in its own environment"),
+    }
+}
+
+/// Applies the steps, with the secrets that they need.
+async fn act(world: &World<'_>, id: &ResourceId, steps: Vec<PlannedStep>, progress: &mut Progress) -> Turn {
+    let first = steps.first().map_or_else(String::new, |step| step.text.clone());
+    if progress.last_steps == steps && progress.repeats >= SAME_STEPS {
+        let error =
+            TargetError::rejected("converging", "the step succeeds, and what is seen stays as it was");
+        return Turn::End(Outcome::Failed { step: first, error });
+    }
+    let engine = world.engine;
+    let values = match secrets::values(&*engine.targets.secrets(), &engine.stamp_key, &steps).await {
+        Values::Ready(values) => values,
+        Values::Changed(stamps) => {
+            world.observed().stamps.extend(stamps);
+            return Turn::Again;
+        }
+        Values::Failed(error) => return failed(first, error),
+    };
+    let Some(target) = world.target(id) else {
+        return unseen(TargetError::rejected("applying", "there is no connection for it"));
+    };
+    let results = target.apply(&id.name, &steps, &values).await;
+    match first_failure(&steps, &results) {
+        None => {
+            for (step, result) in steps.iter().zip(&results) {
+                let warning = match result {
+                    StepResult::Done { warning } => warning.as_deref(),
+                    StepResult::Failed(_) | StepResult::NotRun => None,
+                };
+                info!(step = %step.text, warning, "changed");
+            }
+            progress.moved(&steps);
+            Turn::Again
+        }
+        Some((done, step, error)) => {
+            if done > 0 {
+                progress.moved(&steps[..done]);
+            }
+            failed(step, error)
+        }
+    }
+}
+
+/// A failed step is tried again by looking again, unless a person must act first.
+fn failed(step: String, error: TargetError) -> Turn {
+    let asked = retry_after(&error);
+    let again = error.is_unavailable();
+    warn!(step = %step, error = %error, again, "a change failed");
+    let outcome = Outcome::Failed { step, error };
+    if again { Turn::Pause(outcome, asked) } else { Turn::End(outcome) }
+}
+
+fn retry_after(error: &TargetError) -> Option<std::time::Duration> {
+    match error {
+        TargetError::Unavailable { retry_after, .. } => *retry_after,
+        TargetError::Rejected { .. } => None,
+    }
+}
+
+/// The number of steps that were done before the one that failed, that step's line, and the error.
+pub(crate) fn first_failure(
+    steps: &[PlannedStep],
+    results: &[StepResult],
+) -> Option<(usize, String, TargetError)> {
+    for (index, step) in steps.iter().enumerate() {
+        let error = match results.get(index) {
+            Some(StepResult::Done { .. }) => continue,
+            Some(StepResult::Failed(error)) => error.clone(),
+            Some(StepResult::NotRun) | None => TargetError::unavailable("applying", "it was not run"),
+        };
+        return Some((index, step.text.clone(), error));
+    }
+    None
+}

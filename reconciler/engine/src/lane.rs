@@ -1,0 +1,171 @@
+//! A lane: one environment, run after run, always toward the newest commit.
+
+use std::sync::Arc;
+
+use holdfast_core::desired::Desired;
+use holdfast_core::ident::{CommitId, EnvironmentName};
+use holdfast_core::report::{Report, Status, StatusState};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::Engine;
+use crate::chance::Backoff;
+use crate::ports::{Context, JournalError, RunId};
+use crate::run::{End, run};
+
+/// What a lane is to converge to.
+#[derive(Clone)]
+pub struct Wanted {
+    pub commit: CommitId,
+    pub desired: Arc<Desired>,
+}
+
+/// Runs one environment until `shutdown`. A newer commit stops the run of an older one at the next safe point:
+/// what was begun is finished, nothing new is begun.
+pub async fn lane(
+    engine: Arc<Engine>,
+    environment: EnvironmentName,
+    mut wanted: watch::Receiver<Option<Wanted>>,
+    shutdown: CancellationToken,
+) {
+    let mut backoff = Backoff::new(engine.limits.retry);
+    let mut begun: Option<CommitId> = None;
+    loop {
+        let Some(current) = wanted.borrow_and_update().clone() else {
+            if !wait(&mut wanted, &shutdown, None).await {
+                return;
+            }
+            continue;
+        };
+        if begun.as_ref() != Some(&current.commit) {
+            backoff.reset();
+            begun = Some(current.commit.clone());
+        }
+        let ended = run_once(&engine, &environment, &current, &mut wanted, &shutdown).await;
+        let pause = match ended {
+            Ended::Converged => engine.chance.around(engine.limits.resync),
+            Ended::NotConverged => backoff.pause(&engine.chance),
+            Ended::Stopped => std::time::Duration::ZERO,
+        };
+        if !wait(&mut wanted, &shutdown, Some(Instant::now() + pause)).await {
+            return;
+        }
+    }
+}
+
+/// Waits for a newer commit, or until `until`. `false` where the lane is to end.
+async fn wait(
+    wanted: &mut watch::Receiver<Option<Wanted>>,
+    shutdown: &CancellationToken,
+    until: Option<Instant>,
+) -> bool {
+    let pause = async {
+        match until {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => false,
+        changed = wanted.changed() => changed.is_ok(),
+        () = pause => true,
+    }
+}
+
+enum Ended {
+    Converged,
+    NotConverged,
+    Stopped,
+}
+
+async fn run_once(
+    engine: &Arc<Engine>,
+    environment: &EnvironmentName,
+    current: &Wanted,
+    wanted: &mut watch::Receiver<Option<Wanted>>,
+    shutdown: &CancellationToken,
+) -> Ended {
+    let stop = shutdown.child_token();
+    let task = {
+        let (engine, environment, current, stop) =
+            (engine.clone(), environment.clone(), current.clone(), stop.clone());
+        // A task of its own, so that a panic in it is a result here and not the end of the service.
+        tokio::spawn(
+            async move { run(&engine, &environment, &current.commit, &current.desired, &stop).await },
+        )
+    };
+    tokio::pin!(task);
+    let joined = loop {
+        tokio::select! {
+            biased;
+            joined = &mut task => break joined,
+            changed = wanted.changed(), if !stop.is_cancelled() => {
+                let newer = wanted.borrow().as_ref().is_none_or(|newer| newer.commit != current.commit);
+                if changed.is_err() || newer {
+                    stop.cancel();
+                }
+            }
+        }
+    };
+    match joined {
+        Ok(Ok(End::Finished { run, report })) => finish(engine, run, &report).await,
+        Ok(Ok(End::Stopped)) => {
+            overtaken(engine, environment, current, wanted).await;
+            Ended::Stopped
+        }
+        Ok(Err(error)) => {
+            error!(environment = %environment, error = %chain(&error), "the journal failed, and nothing was changed");
+            Ended::NotConverged
+        }
+        Err(panicked) => {
+            error!(environment = %environment, commit = current.commit.short(), error = %panicked, "a run broke off");
+            let status =
+                Status::new(StatusState::Error, "internal error: the run broke off; see the service's log");
+            post(engine, &current.commit, environment, &status).await;
+            Ended::NotConverged
+        }
+    }
+}
+
+async fn finish(engine: &Engine, run: RunId, report: &Report) -> Ended {
+    let status = report.status();
+    let Report { environment, commit, outcomes: _ } = report;
+    info!(environment = %environment, commit = commit.short(), state = status.state.as_str(), status = %status.description, "the run ended");
+    let converged = report.converged();
+    if converged && let Err(error) = engine.repository.keep(environment, commit).await {
+        warn!(environment = %environment, commit = commit.short(), error = %error, "the converged commit could not be kept");
+    }
+    if let Err(error) = engine.journal.run_finished(run, report, &status).await {
+        error!(environment = %environment, error = %chain(&error), "the end of the run could not be recorded");
+        return Ended::NotConverged;
+    }
+    if converged { Ended::Converged } else { Ended::NotConverged }
+}
+
+/// A run that was stopped for a newer commit says so on the older one. One that was stopped by the end of the
+/// service stays pending: the next start goes on with it.
+async fn overtaken(
+    engine: &Engine,
+    environment: &EnvironmentName,
+    current: &Wanted,
+    wanted: &watch::Receiver<Option<Wanted>>,
+) {
+    let newer = wanted.borrow().as_ref().map(|newer| newer.commit.clone());
+    if let Some(newer) = newer.filter(|newer| *newer != current.commit) {
+        post(engine, &current.commit, environment, &Status::superseded(&newer)).await;
+    }
+}
+
+async fn post(engine: &Engine, commit: &CommitId, environment: &EnvironmentName, status: &Status) {
+    let context = Context::Environment(environment.clone());
+    if let Err(error) = engine.journal.set_status(commit, &context, status).await {
+        error!(environment = %environment, error = %chain(&error), "a status could not be recorded");
+    }
+}
+
+fn chain(error: &JournalError) -> String {
+    holdfast_core::kind::chain(error)
+}

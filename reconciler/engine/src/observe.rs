@@ -1,0 +1,203 @@
+//! Looking: everything that an environment's commit wants, in as few looks as its references allow.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::join_all;
+use holdfast_core::any_kind::{AnyKind, KindInfo};
+use holdfast_core::desired::{Desired, Resource};
+use holdfast_core::ident::{EnvironmentName, KindName, Name, ResourceId};
+use holdfast_core::kind::{Look, Scope, Seen, TargetError};
+use holdfast_core::plan::{Action, Observed, Resolution, decide, resolve};
+use holdfast_core::{reference, secret};
+use serde_json::Value;
+
+use crate::Engine;
+use crate::secrets;
+
+/// One environment's targets, and what was seen of them so far in this run.
+pub(crate) struct World<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) environment: &'a EnvironmentName,
+    pub(crate) desired: &'a Desired,
+    targets: BTreeMap<Group, Arc<dyn AnyKind>>,
+    observed: Mutex<Observed>,
+}
+
+/// What one look covers: a kind in an environment.
+type Group = (EnvironmentName, KindName);
+
+impl<'a> World<'a> {
+    pub(crate) fn new(engine: &'a Engine, environment: &'a EnvironmentName, desired: &'a Desired) -> Self {
+        let environments: BTreeSet<&EnvironmentName> =
+            desired.resources.keys().map(|id| &id.environment).chain([environment]).collect();
+        let targets = environments
+            .into_iter()
+            .flat_map(|environment| {
+                let kinds = engine.targets.kinds(environment);
+                kinds.into_iter().map(move |kind| ((environment.clone(), kind.info().name), kind))
+            })
+            .collect();
+        Self { engine, environment, desired, targets, observed: Mutex::default() }
+    }
+
+    /// What was seen so far. Held for moments only, never across a wait.
+    pub(crate) fn observed(&self) -> MutexGuard<'_, Observed> {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn target(&self, id: &ResourceId) -> Option<&Arc<dyn AnyKind>> {
+        self.targets.get(&(id.environment.clone(), id.kind.clone()))
+    }
+
+    /// Looks at everything: secrets first, then each kind as soon as what its specs refer to was looked at.
+    pub(crate) async fn look_at_all(&self) {
+        *self.observed() = Observed::default();
+        let references: BTreeSet<_> = self
+            .desired
+            .resources
+            .values()
+            .filter(|resource| self.is_ours(&resource.id.kind))
+            .flat_map(|resource| secret::references_in(&resource.spec))
+            .collect();
+        let stamps =
+            secrets::stamps(&*self.engine.targets.secrets(), &self.engine.stamp_key, &references).await;
+        self.observed().stamps = stamps;
+        let mut pending = self.groups();
+        while !pending.is_empty() {
+            let ready = ready(&pending);
+            join_all(ready.iter().map(|group| self.look_at(group))).await;
+            pending.retain(|group, _| !ready.contains(group));
+        }
+    }
+
+    /// The groups to look at, each with the groups that its specs refer to. A kind of which nothing is wanted
+    /// is looked at as well: something of it may carry our mark.
+    fn groups(&self) -> BTreeMap<Group, BTreeSet<Group>> {
+        let group = |id: &ResourceId| (id.environment.clone(), id.kind.clone());
+        let mut groups: BTreeMap<Group, BTreeSet<Group>> = self
+            .targets
+            .keys()
+            .filter(|(environment, _)| environment == self.environment)
+            .map(|group| (group.clone(), BTreeSet::new()))
+            .collect();
+        for resource in self.desired.resources.values() {
+            let references = if self.is_ours(&resource.id.kind) {
+                reference::references_in(&resource.spec)
+            } else {
+                Vec::new()
+            };
+            let refers_to = references
+                .into_iter()
+                .filter_map(|(_, reference)| reference.id(&resource.id.environment).ok())
+                .map(|id| group(&id));
+            groups.entry(group(&resource.id)).or_default().extend(refers_to);
+        }
+        groups
+    }
+
+    /// Whether our own references may stand in a kind's spec.
+    fn is_ours(&self, kind: &KindName) -> bool {
+        self.engine.kinds.get(kind).is_some_and(KindInfo::is_ours)
+    }
+
+    /// Looks at one group and adds what it sees. Specs whose references are not known yet are left out.
+    pub(crate) async fn look_at(&self, group: &Group) {
+        let (environment, kind) = group;
+        let own = environment == self.environment;
+        let wanted: BTreeMap<Name, Value> = self
+            .desired
+            .of_kind(kind)
+            .filter(|resource| resource.id.environment == *environment)
+            .filter_map(|resource| match self.resolve(resource) {
+                Resolution::Ready(spec) => Some((resource.id.name.clone(), spec)),
+                Resolution::Later(_) | Resolution::Unseen(_) => None,
+            })
+            .collect();
+        let look = match self.targets.get(group) {
+            Some(target) => {
+                let scope = if own { Scope::All } else { Scope::Only };
+                target.observe(scope, wanted).await
+            }
+            None => Look::failed(wanted.keys(), &no_connection(kind)),
+        };
+        self.take_in(environment, kind, own, look);
+    }
+
+    fn take_in(&self, environment: &EnvironmentName, kind: &KindName, own: bool, look: Look<Value>) {
+        let mut observed = self.observed();
+        observed.seen.retain(|id, _| id.environment != *environment || id.kind != *kind);
+        for (name, seen) in look.seen {
+            observed.seen.insert(id_of(environment, kind, name), seen);
+        }
+        if own {
+            match look.incomplete {
+                Some(why) => drop(observed.incomplete.insert(kind.clone(), why)),
+                None => drop(observed.incomplete.remove(kind)),
+            }
+        }
+        observed.notices.extend(look.notices);
+    }
+
+    /// A fresh look at one resource.
+    pub(crate) async fn look_at_one(&self, id: &ResourceId, spec: Value) -> Seen<Value> {
+        let Some(target) = self.target(id) else {
+            return Seen::Unknown(no_connection(&id.kind));
+        };
+        let mut look = target.observe(Scope::Only, BTreeMap::from([(id.name.clone(), spec)])).await;
+        let seen = look.seen.remove(&id.name).unwrap_or_else(|| {
+            Seen::Unknown(TargetError::rejected(
+                format!("looking at {}", id.short()),
+                "the look did not answer for it",
+            ))
+        });
+        self.observed().seen.insert(id.clone(), seen.clone());
+        seen
+    }
+
+    /// Whether the last look found a resource settled.
+    pub(crate) fn is_settled(&self, resource: &Resource) -> bool {
+        let Resolution::Ready(spec) = self.resolve(resource) else { return false };
+        let observed = self.observed();
+        let Some(seen) = observed.seen.get(&resource.id) else { return false };
+        let kind = &self.engine.kinds[&resource.id.kind];
+        decide(kind, &resource.id, Some(&spec), seen, false) == Action::Keep
+    }
+
+    /// A resource's spec with everything in place that is known by now.
+    pub(crate) fn resolve(&self, resource: &Resource) -> Resolution {
+        resolve(&self.engine.kinds, &self.observed(), resource)
+    }
+
+    /// Reads the secrets of one resource again.
+    pub(crate) async fn read_secrets_again(&self, resource: &Resource) {
+        let references = secret::references_in(&resource.spec);
+        let stamps =
+            secrets::stamps(&*self.engine.targets.secrets(), &self.engine.stamp_key, &references).await;
+        self.observed().stamps.extend(stamps);
+    }
+}
+
+/// The groups that refer to nothing which is still to be looked at. Kinds that refer to each other in a ring
+/// are looked at together; what stays unresolved is looked at once it is known.
+fn ready(pending: &BTreeMap<Group, BTreeSet<Group>>) -> BTreeSet<Group> {
+    let free: BTreeSet<Group> = pending
+        .iter()
+        .filter(|(group, refers_to)| {
+            refers_to.iter().all(|other| other == *group || !pending.contains_key(other))
+        })
+        .map(|(group, _)| group.clone())
+        .collect();
+    if free.is_empty() { pending.keys().cloned().collect() } else { free }
+}
+
+fn id_of(environment: &EnvironmentName, kind: &KindName, name: Name) -> ResourceId {
+    ResourceId { environment: environment.clone(), kind: kind.clone(), name }
+}
+
+fn no_connection(kind: &KindName) -> TargetError {
+    TargetError::rejected(
+        format!("looking at every {kind}"),
+        format!("the service's config has no connection for {kind}; add its section"),
+    )
+}

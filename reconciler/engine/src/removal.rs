@@ -1,0 +1,96 @@
+//! Removing what no manifest declares any more: last, and only after two complete looks that agree.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_core::any_kind::PlannedStep;
+use holdfast_core::ident::{KindName, ResourceId};
+use holdfast_core::kind::{Owner, Seen, TargetError};
+use holdfast_core::plan::{Action, Hold, Plan, decide, orphans};
+use holdfast_core::report::Outcome;
+use holdfast_core::secret::Secrets;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::execute::first_failure;
+use crate::observe::World;
+
+/// Removes what the plan says. Gives the outcome of each, the holds among them.
+pub(crate) async fn remove(
+    world: &World<'_>,
+    plan: &Plan,
+    stop: &CancellationToken,
+) -> BTreeMap<ResourceId, Outcome> {
+    let mut outcomes = BTreeMap::new();
+    let mut going: BTreeSet<&ResourceId> = BTreeSet::new();
+    for item in plan.items.iter().filter(|item| !world.desired.resources.contains_key(&item.id)) {
+        match &item.action {
+            Action::Delete(_) => drop(going.insert(&item.id)),
+            Action::Hold(hold) => drop(outcomes.insert(item.id.clone(), Outcome::Held(hold.clone()))),
+            Action::Wait(what) => drop(outcomes.insert(item.id.clone(), Outcome::Waiting(what.clone()))),
+            _ => {}
+        }
+    }
+    let first_owners: BTreeMap<ResourceId, Owner> = {
+        let observed = world.observed();
+        going.iter().filter_map(|id| Some(((*id).clone(), owner(observed.seen.get(*id))?))).collect()
+    };
+    let kinds: BTreeSet<KindName> = going.iter().map(|id| id.kind.clone()).collect();
+    for kind in &kinds {
+        world.look_at(&(world.environment.clone(), kind.clone())).await;
+    }
+    let second: BTreeSet<ResourceId> = {
+        let observed = world.observed();
+        orphans(world.environment, &world.engine.kinds, world.desired, &observed).into_iter().collect()
+    };
+    for id in going {
+        if stop.is_cancelled() {
+            break;
+        }
+        let agreed =
+            second.contains(id) && owner(world.observed().seen.get(id)) == first_owners.get(id).cloned();
+        let outcome = if agreed {
+            remove_one(world, id).await
+        } else {
+            let error = TargetError::unavailable("removing it", "two looks at it did not agree");
+            Outcome::Held(Hold::Unseen(error))
+        };
+        outcomes.insert(id.clone(), outcome);
+    }
+    outcomes
+}
+
+/// Whose the object is. Its state may move between two looks; what must agree is that it is there, and ours.
+fn owner(seen: Option<&Seen<serde_json::Value>>) -> Option<Owner> {
+    match seen {
+        Some(Seen::Present { owner, .. }) => Some(owner.clone()),
+        _ => None,
+    }
+}
+
+async fn remove_one(world: &World<'_>, id: &ResourceId) -> Outcome {
+    let retired = world.desired.retire.contains(id);
+    let seen = world.observed().seen.get(id).cloned().unwrap_or(Seen::Absent);
+    let steps: Vec<PlannedStep> = match decide(&world.engine.kinds[&id.kind], id, None, &seen, retired) {
+        Action::Delete(steps) => steps,
+        Action::Hold(hold) => return Outcome::Held(hold),
+        Action::Wait(what) => return Outcome::Waiting(what),
+        _ => return Outcome::Unchanged,
+    };
+    let Some(target) = world.target(id) else {
+        return Outcome::Held(Hold::Unseen(TargetError::rejected(
+            "removing it",
+            "there is no connection for it",
+        )));
+    };
+    let results = target.apply(&id.name, &steps, &Secrets::default()).await;
+    match first_failure(&steps, &results) {
+        None => {
+            info!(resource = %id.short(), "removed");
+            Outcome::Applied(steps.into_iter().map(|step| step.text).collect())
+        }
+        Some((_, step, error)) => {
+            warn!(resource = %id.short(), step = %step, error = %error, "a removal failed");
+            Outcome::Failed { step, error }
+        }
+    }
+}

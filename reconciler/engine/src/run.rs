@@ -1,0 +1,154 @@
+//! One run of one commit in one environment, as one function.
+
+use std::collections::BTreeMap;
+
+use holdfast_core::desired::Desired;
+use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
+use holdfast_core::plan::{Action, Plan, plan};
+use holdfast_core::report::{Outcome, Report};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::Engine;
+use crate::execute::{Executed, execute};
+use crate::observe::World;
+use crate::ports::{JournalError, RunId};
+use crate::removal::remove;
+
+/// How a run ended.
+pub enum End {
+    Finished {
+        run: RunId,
+        report: Report,
+    },
+    /// It was asked to stop, and what it had begun is finished.
+    Stopped,
+}
+
+/// Brings an environment to a commit: look at everything, plan, execute, and look again until a look finds
+/// nothing to do, or nothing that can be done.
+///
+/// # Errors
+/// Where the journal cannot be written: a run that nobody could account for is not begun.
+#[tracing::instrument(name = "run", skip_all, fields(environment = %environment, commit = commit.short()))]
+pub async fn run(
+    engine: &Engine,
+    environment: &EnvironmentName,
+    commit: &CommitId,
+    desired: &Desired,
+    stop: &CancellationToken,
+) -> Result<End, JournalError> {
+    let world = World::new(engine, environment, desired);
+    let mut tally = Tally::default();
+    let mut journal_entry = None;
+    for round in 1..=engine.limits.rounds {
+        world.look_at_all().await;
+        let plan = plan(environment, &engine.kinds, desired, &world.observed());
+        let run = match journal_entry {
+            Some(run) => run,
+            None => *journal_entry.insert(engine.journal.run_started(commit, &plan).await?),
+        };
+        info!(round, todo = plan.items.iter().filter(|item| item.action != Action::Keep).count(), "planned");
+        tally.settle(&plan);
+        if stop.is_cancelled() {
+            return Ok(End::Stopped);
+        }
+        let mut outcomes = match execute(&world, &plan, &tally.given_up(), stop).await {
+            Executed::Done(outcomes) => outcomes,
+            Executed::Stopped => return Ok(End::Stopped),
+        };
+        outcomes.extend(remove(&world, &plan, stop).await);
+        if stop.is_cancelled() {
+            return Ok(End::Stopped);
+        }
+        let moved = tally.take_in(outcomes);
+        if !moved || round == engine.limits.rounds {
+            let outcomes = tally.finish(desired, moved);
+            let report = Report { environment: environment.clone(), commit: commit.clone(), outcomes };
+            return Ok(End::Finished { run, report });
+        }
+    }
+    unreachable_rounds()
+}
+
+/// Looks at everything and plans, and changes nothing.
+pub async fn preview(engine: &Engine, environment: &EnvironmentName, desired: &Desired) -> Plan {
+    let world = World::new(engine, environment, desired);
+    world.look_at_all().await;
+    plan(environment, &engine.kinds, desired, &world.observed())
+}
+
+/// The loop above returns in its last round; a limit of no rounds is a mistake of the caller.
+fn unreachable_rounds() -> Result<End, JournalError> {
+    Err(JournalError { doing: "running".to_owned(), source: "the limit of rounds is zero".into() })
+}
+
+/// What all rounds of a run gave.
+#[derive(Default)]
+struct Tally {
+    /// The lines of what was changed, in any round.
+    applied: BTreeMap<ResourceId, Vec<String>>,
+    /// The last outcome of each resource.
+    last: BTreeMap<ResourceId, Outcome>,
+}
+
+impl Tally {
+    /// What a full look found settled is settled now, whatever a round before said.
+    fn settle(&mut self, plan: &Plan) {
+        for item in plan.items.iter().filter(|item| item.action == Action::Keep) {
+            self.last.insert(item.id.clone(), Outcome::Unchanged);
+        }
+    }
+
+    /// What failed, was held or ran out of time in a round before is not tried again in this run. (A full look
+    /// that finds it settled takes it out.)
+    fn given_up(&self) -> BTreeMap<ResourceId, Outcome> {
+        let given_up = |outcome: &Outcome| {
+            matches!(outcome, Outcome::Failed { .. } | Outcome::Held(_) | Outcome::Waiting(_))
+        };
+        self.last
+            .iter()
+            .filter(|(_, outcome)| given_up(outcome))
+            .map(|(id, outcome)| (id.clone(), outcome.clone()))
+            .collect()
+    }
+
+    /// Whether anything was changed, so that everything has to be looked at again.
+    fn take_in(&mut self, outcomes: BTreeMap<ResourceId, Outcome>) -> bool {
+        let mut moved = false;
+        for (id, outcome) in outcomes {
+            if let Outcome::Applied(steps) = &outcome {
+                self.applied.entry(id.clone()).or_default().extend(steps.iter().cloned());
+                moved = true;
+            }
+            self.last.insert(id, outcome);
+        }
+        moved
+    }
+
+    /// The outcome of every resource. `moving`: the last round still changed something, so nothing that it
+    /// changed was seen by a full look.
+    fn finish(mut self, desired: &Desired, moving: bool) -> BTreeMap<ResourceId, Outcome> {
+        let own = |id: &ResourceId| desired.resources.get(id).is_none_or(|resource| !resource.borrowed);
+        self.last
+            .retain(|id, outcome| own(id) || !matches!(outcome, Outcome::Unchanged | Outcome::Applied(_)));
+        for (id, outcome) in &mut self.last {
+            match outcome {
+                Outcome::Applied(_) if moving => {
+                    *outcome = Outcome::Waiting("it changed again in every look".to_owned());
+                }
+                Outcome::Unchanged => {
+                    if let Some(steps) = self.applied.remove(id) {
+                        *outcome = Outcome::Applied(steps);
+                    }
+                }
+                _ => {}
+            }
+        }
+        // What was removed is in no plan any more.
+        for (id, steps) in self.applied {
+            self.last.entry(id).or_insert(Outcome::Applied(steps));
+        }
+        self.last
+    }
+}

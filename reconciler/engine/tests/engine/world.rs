@@ -1,0 +1,381 @@
+//! A world in memory for the engine's tests: one kind of thing, its target, a journal, a repository.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use holdfast_core::any_kind::{AnyKind, KindInfo};
+use holdfast_core::desired::{Desired, Place, Resource};
+use holdfast_core::ident::{CommitId, EnvironmentName, KindName, Name, ResourceId, SiteName};
+use holdfast_core::kind::{
+    BoxFuture, Change, Health, Kind, Look, Next, Owner, Refusal, Risk, Scope, Seen, Step, StepResult,
+    TargetError,
+};
+use holdfast_core::manifest::Tree;
+use holdfast_core::plan::Plan;
+use holdfast_core::reference::{OrRef, Outputs};
+use holdfast_core::report::{Report, Status};
+use holdfast_core::secret::{SecretDocument, SecretRef, SecretStore, Secrets, StampKey};
+use holdfast_engine::chance::Chance;
+use holdfast_engine::ports::{Context, Journal, JournalError, Repository, RunId, Targets};
+use holdfast_engine::{Engine, Limits};
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+pub fn environment() -> EnvironmentName {
+    EnvironmentName::new("attic").expect("a valid test value")
+}
+
+pub fn id(name: &str) -> ResourceId {
+    ResourceId::parse_in(&environment(), &format!("Thing/{name}")).expect("a valid test value")
+}
+
+pub fn commit(digit: char) -> CommitId {
+    CommitId::new(digit.to_string().repeat(40)).expect("a valid test value")
+}
+
+/// A thing with a value; it may stand on another one and hold a secret.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ThingSpec {
+    value: String,
+    on: Option<OrRef<String>>,
+    secret: Option<SecretRef>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub struct ThingState {
+    pub value: String,
+    pub on: Option<String>,
+    pub digest: Option<String>,
+    pub up: bool,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Put {
+    value: Option<String>,
+    on: Option<String>,
+    secret: Option<SecretRef>,
+}
+
+impl fmt::Display for Put {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "put {value}"),
+            None => f.write_str("take it away"),
+        }
+    }
+}
+
+impl Step for Put {
+    fn risk(&self) -> Risk {
+        if self.value.is_some() { Risk::Quiet } else { Risk::Destructive }
+    }
+    fn secrets(&self) -> Vec<SecretRef> {
+        self.secret.iter().cloned().collect()
+    }
+    fn changes(&self) -> Vec<Change> {
+        Vec::new()
+    }
+}
+
+/// What goes on in the world, and what is to go wrong with it.
+#[derive(Default)]
+pub struct Attic {
+    pub things: BTreeMap<Name, (ThingState, Owner)>,
+    /// Every change in order: `name=value`.
+    pub writes: Vec<String>,
+    /// Every look: its scope and how many it asked for.
+    pub looks: Vec<(String, usize)>,
+    /// Changes of these names fail so, each once, first one first.
+    pub apply_errors: BTreeMap<String, Vec<TargetError>>,
+    /// These names cannot be seen.
+    pub unseen: BTreeMap<String, TargetError>,
+    /// Looks in scope `All` after the first are incomplete.
+    pub second_look_incomplete: bool,
+    /// These things stay down after a change.
+    pub stay_down: BTreeSet<String>,
+    /// Changes of these succeed and do nothing.
+    pub ignored: BTreeSet<String>,
+    /// Changing one of these panics.
+    pub poison: BTreeSet<String>,
+    /// How long a change takes.
+    pub change_takes: Duration,
+    /// The secret's value; each read advances to the next, the last one stays.
+    pub secrets: Vec<String>,
+    pub largest_concurrency: usize,
+    concurrency: usize,
+}
+
+#[derive(Clone, Default)]
+pub struct World(Arc<Mutex<Attic>>);
+
+impl World {
+    pub fn attic(&self) -> MutexGuard<'_, Attic> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub fn put(&self, name: &str, value: &str, owner: Owner) {
+        let state = ThingState { value: value.to_owned(), on: None, digest: None, up: true };
+        self.attic().things.insert(Name::new(name).expect("a valid test value"), (state, owner));
+    }
+}
+
+pub struct Thing(World);
+
+impl Kind for Thing {
+    const NAME: KindName = KindName::fixed("Thing");
+    const OUTPUTS: &'static [&'static str] = &["value"];
+    type Spec = ThingSpec;
+    type State = ThingState;
+    type Step = Put;
+
+    fn plan(_: &Name, want: Option<&ThingSpec>, seen: Option<&ThingState>) -> Next<Put> {
+        let digest = |spec: &ThingSpec| Some(spec.secret.as_ref()?.stamp.as_ref()?.digest.clone());
+        match (want, seen) {
+            (None, None) => Next::Settled,
+            (None, Some(_)) => Next::Do(vec![Put { value: None, on: None, secret: None }]),
+            (Some(want), _) if want.value == "forbidden" => {
+                Next::Refuse(Refusal::new("it is forbidden", "do not"))
+            }
+            (Some(want), Some(seen))
+                if want.value == seen.value
+                    && want.on.as_ref().and_then(OrRef::value) == seen.on.as_ref()
+                    && digest(want) == seen.digest =>
+            {
+                if seen.up {
+                    Next::Settled
+                } else {
+                    Next::Wait("it is down".to_owned())
+                }
+            }
+            (Some(want), _) => Next::Do(vec![Put {
+                value: Some(want.value.clone()),
+                on: want.on.as_ref().and_then(OrRef::value).cloned(),
+                secret: want.secret.clone(),
+            }]),
+        }
+    }
+    fn health(seen: &ThingState) -> Health {
+        if seen.up { Health::Healthy } else { Health::Unhealthy("it is down".to_owned()) }
+    }
+    fn outputs(seen: &ThingState) -> Outputs {
+        Outputs::from([("value".to_owned(), seen.value.clone())])
+    }
+    fn protected(seen: &ThingState) -> bool {
+        seen.value == "data"
+    }
+
+    async fn observe(&self, scope: Scope, wanted: &BTreeMap<Name, ThingSpec>) -> Look<ThingState> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut attic = self.0.attic();
+        attic.looks.push((format!("{scope:?}"), wanted.len()));
+        let all_looks = attic.looks.iter().filter(|(scope, _)| scope == "All").count();
+        let mut seen = BTreeMap::new();
+        let ours = |owner: &Owner| matches!(owner, Owner::Ours(_)) && scope == Scope::All;
+        for (name, (state, owner)) in &attic.things {
+            if wanted.contains_key(name) || ours(owner) {
+                seen.insert(name.clone(), Seen::Present { state: state.clone(), owner: owner.clone() });
+            }
+        }
+        for name in wanted.keys() {
+            seen.entry(name.clone()).or_insert(Seen::Absent);
+            if let Some(error) = attic.unseen.get(name.as_str()) {
+                seen.insert(name.clone(), Seen::Unknown(error.clone()));
+            }
+        }
+        let incomplete =
+            (attic.second_look_incomplete && all_looks > 1).then(|| "a page was missing".to_owned());
+        Look { seen, incomplete, notices: Vec::new() }
+    }
+
+    async fn apply(&self, name: &Name, steps: &[Put], secrets: &Secrets) -> Vec<StepResult> {
+        let takes = {
+            let mut attic = self.0.attic();
+            attic.concurrency += 1;
+            attic.largest_concurrency = attic.largest_concurrency.max(attic.concurrency);
+            attic.change_takes
+        };
+        tokio::time::sleep(takes).await;
+        let mut attic = self.0.attic();
+        attic.concurrency -= 1;
+        assert!(!attic.poison.contains(name.as_str()), "poison");
+        if let Some(error) = attic
+            .apply_errors
+            .get_mut(name.as_str())
+            .and_then(|errors| (!errors.is_empty()).then(|| errors.remove(0)))
+        {
+            return vec![StepResult::Failed(error)];
+        }
+        for step in steps {
+            attic.writes.push(format!("{name}={}", step.value.as_deref().unwrap_or("-")));
+            if attic.ignored.contains(name.as_str()) {
+                continue;
+            }
+            let Some(value) = step.value.clone() else {
+                attic.things.remove(name);
+                continue;
+            };
+            let digest = step.secret.as_ref().map(|reference| {
+                secrets.get(reference).expect("it was resolved");
+                reference.stamp.as_ref().expect("it is stamped").digest.clone()
+            });
+            let up = !attic.stay_down.contains(name.as_str());
+            let state = ThingState { value, on: step.on.clone(), digest, up };
+            attic.things.insert(name.clone(), (state, Owner::Ours(id(name.as_str()))));
+        }
+        steps.iter().map(|_| StepResult::DONE).collect()
+    }
+}
+
+impl SecretStore for World {
+    fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<SecretDocument, TargetError>> {
+        Box::pin(async move {
+            let mut attic = self.attic();
+            let value = match attic.secrets.len() {
+                0 => {
+                    return Err(TargetError::rejected(
+                        format!("reading {path}"),
+                        "there is nothing at this path",
+                    ));
+                }
+                1 => attic.secrets[0].clone(),
+                _ => attic.secrets.remove(0),
+            };
+            Ok(SecretDocument {
+                version: 1,
+                values: BTreeMap::from([("key".to_owned(), SecretString::from(value))]),
+            })
+        })
+    }
+}
+
+impl Targets for World {
+    fn kinds(&self, _: &EnvironmentName) -> Vec<Arc<dyn AnyKind>> {
+        vec![Arc::new(Thing(self.clone()))]
+    }
+    fn secrets(&self) -> Arc<dyn SecretStore> {
+        Arc::new(self.clone())
+    }
+}
+
+/// Remembers everything, durable as long as the test.
+#[derive(Default)]
+pub struct Memory {
+    pub statuses: Mutex<Vec<(CommitId, Context, Status)>>,
+    pub reports: Mutex<Vec<Report>>,
+    pub kept: Mutex<BTreeMap<EnvironmentName, CommitId>>,
+}
+
+impl Memory {
+    pub fn statuses_of(&self, commit: &CommitId) -> Vec<String> {
+        let statuses = self.statuses.lock().expect("no test panics while it holds this");
+        let of = statuses.iter().filter(|(of, _, _)| of == commit);
+        of.map(|(_, _, status)| format!("{}: {}", status.state.as_str(), status.description)).collect()
+    }
+}
+
+impl Journal for Memory {
+    fn set_status<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        context: &'a Context,
+        status: &'a Status,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        self.statuses.lock().expect("no test panics while it holds this").push((
+            commit.clone(),
+            context.clone(),
+            status.clone(),
+        ));
+        Box::pin(async { Ok(()) })
+    }
+    fn status<'a>(
+        &'a self,
+        _: &'a CommitId,
+        _: &'a Context,
+    ) -> BoxFuture<'a, Result<Option<Status>, JournalError>> {
+        Box::pin(async { Ok(None) })
+    }
+    fn pending(&self) -> BoxFuture<'_, Result<Vec<(CommitId, Context)>, JournalError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    fn run_started<'a>(&'a self, _: &'a CommitId, _: &'a Plan) -> BoxFuture<'a, Result<RunId, JournalError>> {
+        Box::pin(async { Ok(RunId(1)) })
+    }
+    fn run_finished<'a>(
+        &'a self,
+        _: RunId,
+        report: &'a Report,
+        status: &'a Status,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        self.reports.lock().expect("no test panics while it holds this").push(report.clone());
+        let context = Context::Environment(report.environment.clone());
+        self.statuses.lock().expect("no test panics while it holds this").push((
+            report.commit.clone(),
+            context,
+            status.clone(),
+        ));
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl Repository for Memory {
+    fn fetch(&self) -> BoxFuture<'_, Result<Option<CommitId>, TargetError>> {
+        Box::pin(async { Ok(None) })
+    }
+    fn tree<'a>(&'a self, _: &'a CommitId) -> BoxFuture<'a, Result<Tree, TargetError>> {
+        Box::pin(async { Ok(Tree::default()) })
+    }
+    fn descends<'a>(&'a self, _: &'a CommitId, _: &'a CommitId) -> BoxFuture<'a, Result<bool, TargetError>> {
+        Box::pin(async { Ok(true) })
+    }
+    fn keep<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+        commit: &'a CommitId,
+    ) -> BoxFuture<'a, Result<(), TargetError>> {
+        self.kept
+            .lock()
+            .expect("no test panics while it holds this")
+            .insert(environment.clone(), commit.clone());
+        Box::pin(async { Ok(()) })
+    }
+    fn kept<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<CommitId>, TargetError>> {
+        let kept = self.kept.lock().expect("no test panics while it holds this").get(environment).cloned();
+        Box::pin(async move { Ok(kept) })
+    }
+}
+
+/// An engine over a world, and the journal that it writes.
+pub fn engine(world: &World) -> (Arc<Engine>, Arc<Memory>) {
+    let memory = Arc::new(Memory::default());
+    let engine = Engine {
+        site: SiteName::new("home").expect("a valid test value"),
+        kinds: BTreeMap::from([(Thing::NAME, KindInfo::of::<Thing>())]),
+        repository: memory.clone(),
+        targets: Arc::new(world.clone()),
+        journal: memory.clone(),
+        stamp_key: StampKey::new([7; 32]),
+        limits: Limits::default(),
+        chance: Chance::new(1),
+    };
+    (Arc::new(engine), memory)
+}
+
+/// What is wanted: names, specs, and what each needs.
+pub fn desired(resources: &[(&str, serde_json::Value, &[&str])]) -> Desired {
+    let mut desired = Desired::default();
+    for (name, spec, needs) in resources {
+        let needs = needs.iter().map(|need| id(need)).collect();
+        let resource =
+            Resource { id: id(name), spec: spec.clone(), needs, borrowed: false, declared: Place::default() };
+        desired.resources.insert(id(name), resource);
+    }
+    desired.order = holdfast_core::graph::order(&desired.needs()).expect("a valid test value");
+    desired
+}
