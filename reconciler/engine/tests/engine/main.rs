@@ -1,5 +1,8 @@
 //! The engine over a world in memory, on a paused clock.
 
+#[cfg(test)]
 mod lane;
+#[cfg(test)]
 mod run;
+#[cfg(test)]
 mod world;

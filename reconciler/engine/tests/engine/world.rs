@@ -24,37 +24,37 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-pub fn environment() -> EnvironmentName {
+pub(crate) fn environment() -> EnvironmentName {
     EnvironmentName::new("attic").expect("a valid test value")
 }
 
-pub fn id(name: &str) -> ResourceId {
+pub(crate) fn id(name: &str) -> ResourceId {
     ResourceId::parse_in(&environment(), &format!("Thing/{name}")).expect("a valid test value")
 }
 
-pub fn commit(digit: char) -> CommitId {
+pub(crate) fn commit(digit: char) -> CommitId {
     CommitId::new(digit.to_string().repeat(40)).expect("a valid test value")
 }
 
 /// A thing with a value; it may stand on another one and hold a secret.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ThingSpec {
+pub(crate) struct ThingSpec {
     value: String,
     on: Option<OrRef<String>>,
     secret: Option<SecretRef>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-pub struct ThingState {
-    pub value: String,
-    pub on: Option<String>,
-    pub digest: Option<String>,
-    pub up: bool,
+pub(crate) struct ThingState {
+    pub(crate) value: String,
+    pub(crate) on: Option<String>,
+    pub(crate) digest: Option<String>,
+    pub(crate) up: bool,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Put {
+pub(crate) struct Put {
     value: Option<String>,
     on: Option<String>,
     secret: Option<SecretRef>,
@@ -83,47 +83,47 @@ impl Step for Put {
 
 /// What goes on in the world, and what is to go wrong with it.
 #[derive(Default)]
-pub struct Attic {
-    pub things: BTreeMap<Name, (ThingState, Owner)>,
+pub(crate) struct Attic {
+    pub(crate) things: BTreeMap<Name, (ThingState, Owner)>,
     /// Every change in order: `name=value`.
-    pub writes: Vec<String>,
+    pub(crate) writes: Vec<String>,
     /// Every look: its scope and how many it asked for.
-    pub looks: Vec<(String, usize)>,
+    pub(crate) looks: Vec<(String, usize)>,
     /// Changes of these names fail so, each once, first one first.
-    pub apply_errors: BTreeMap<String, Vec<TargetError>>,
+    pub(crate) apply_errors: BTreeMap<String, Vec<TargetError>>,
     /// These names cannot be seen.
-    pub unseen: BTreeMap<String, TargetError>,
+    pub(crate) unseen: BTreeMap<String, TargetError>,
     /// Looks in scope `All` after the first are incomplete.
-    pub second_look_incomplete: bool,
+    pub(crate) second_look_incomplete: bool,
     /// These things stay down after a change.
-    pub stay_down: BTreeSet<String>,
+    pub(crate) stay_down: BTreeSet<String>,
     /// Changes of these succeed and do nothing.
-    pub ignored: BTreeSet<String>,
+    pub(crate) ignored: BTreeSet<String>,
     /// Changing one of these panics.
-    pub poison: BTreeSet<String>,
+    pub(crate) poison: BTreeSet<String>,
     /// How long a change takes.
-    pub change_takes: Duration,
+    pub(crate) change_takes: Duration,
     /// The secret's value; each read advances to the next, the last one stays.
-    pub secrets: Vec<String>,
-    pub largest_concurrency: usize,
+    pub(crate) secrets: Vec<String>,
+    pub(crate) largest_concurrency: usize,
     concurrency: usize,
 }
 
 #[derive(Clone, Default)]
-pub struct World(Arc<Mutex<Attic>>);
+pub(crate) struct World(Arc<Mutex<Attic>>);
 
 impl World {
-    pub fn attic(&self) -> MutexGuard<'_, Attic> {
+    pub(crate) fn attic(&self) -> MutexGuard<'_, Attic> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    pub fn put(&self, name: &str, value: &str, owner: Owner) {
+    pub(crate) fn put(&self, name: &str, value: &str, owner: Owner) {
         let state = ThingState { value: value.to_owned(), on: None, digest: None, up: true };
         self.attic().things.insert(Name::new(name).expect("a valid test value"), (state, owner));
     }
 }
 
-pub struct Thing(World);
+pub(crate) struct Thing(World);
 
 impl Kind for Thing {
     const NAME: KindName = KindName::fixed("Thing");
@@ -263,14 +263,14 @@ impl Targets for World {
 
 /// Remembers everything, durable as long as the test.
 #[derive(Default)]
-pub struct Memory {
-    pub statuses: Mutex<Vec<(CommitId, Context, Status)>>,
-    pub reports: Mutex<Vec<Report>>,
-    pub kept: Mutex<BTreeMap<EnvironmentName, CommitId>>,
+pub(crate) struct Memory {
+    pub(crate) statuses: Mutex<Vec<(CommitId, Context, Status)>>,
+    pub(crate) reports: Mutex<Vec<Report>>,
+    pub(crate) kept: Mutex<BTreeMap<EnvironmentName, CommitId>>,
 }
 
 impl Memory {
-    pub fn statuses_of(&self, commit: &CommitId) -> Vec<String> {
+    pub(crate) fn statuses_of(&self, commit: &CommitId) -> Vec<String> {
         let statuses = self.statuses.lock().expect("no test panics while it holds this");
         let of = statuses.iter().filter(|(of, _, _)| of == commit);
         of.map(|(_, _, status)| format!("{}: {}", status.state.as_str(), status.description)).collect()
@@ -352,7 +352,7 @@ impl Repository for Memory {
 }
 
 /// An engine over a world, and the journal that it writes.
-pub fn engine(world: &World) -> (Arc<Engine>, Arc<Memory>) {
+pub(crate) fn engine(world: &World) -> (Arc<Engine>, Arc<Memory>) {
     let memory = Arc::new(Memory::default());
     let engine = Engine {
         site: SiteName::new("home").expect("a valid test value"),
@@ -368,7 +368,7 @@ pub fn engine(world: &World) -> (Arc<Engine>, Arc<Memory>) {
 }
 
 /// What is wanted: names, specs, and what each needs.
-pub fn desired(resources: &[(&str, serde_json::Value, &[&str])]) -> Desired {
+pub(crate) fn desired(resources: &[(&str, serde_json::Value, &[&str])]) -> Desired {
     let mut desired = Desired::default();
     for (name, spec, needs) in resources {
         let needs = needs.iter().map(|need| id(need)).collect();
