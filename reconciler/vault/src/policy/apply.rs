@@ -1,0 +1,101 @@
+//! Acting on a policy: one request a step.
+
+use holdfast_core::ident::Name;
+use holdfast_core::kind::{Kind as _, StepResult, TargetError};
+use reqwest::Method;
+use serde_json::json;
+
+use super::state::marked;
+use super::{Step, VaultPolicy};
+use crate::client::{Answer, Ask};
+
+impl VaultPolicy {
+    pub(super) async fn perform(&self, name: &Name, steps: &[Step]) -> Vec<StepResult> {
+        let mut results = Vec::with_capacity(steps.len());
+        for step in steps {
+            let failed = matches!(results.last(), Some(StepResult::Failed(_) | StepResult::NotRun));
+            results.push(if failed { StepResult::NotRun } else { self.perform_one(name, step).await });
+        }
+        results
+    }
+
+    async fn perform_one(&self, name: &Name, step: &Step) -> StepResult {
+        let result = match step {
+            Step::Create { name: policy, text } => self.create(name, policy, text).await,
+            Step::Update { name: policy, text, version: Some(version), .. } => {
+                // A merge keeps what others set beside the text: an expiration, `cas_required`.
+                let body = json!({ "policy": self.marked(name, policy, text), "cas": version });
+                self.write(Method::PATCH, policy, body, "patch").await
+            }
+            Step::Update { name: policy, text, version: None, .. } => {
+                let body = json!({ "policy": self.marked(name, policy, text) });
+                self.write(Method::POST, policy, body, "update").await
+            }
+            Step::Delete { name: policy } => self.delete(policy).await,
+        };
+        match result {
+            Ok(warning) => StepResult::Done { warning },
+            Err(error) => StepResult::Failed(error),
+        }
+    }
+
+    /// A policy that does not exist can be one of our token's already, and writing it would give us rights.
+    async fn create(&self, name: &Name, policy: &str, text: &str) -> Result<Option<String>, TargetError> {
+        let doing = format!("writing policy {policy}");
+        let own = self.client.own_policies(&doing).await?;
+        if own.is_some_and(|own| own.contains(policy)) {
+            let why = format!(
+                "`{policy}` is a policy of Holdfast's own token, and Holdfast does not give itself rights; write it by hand, or choose another name"
+            );
+            return Err(TargetError::rejected(doing, why));
+        }
+        // Must not exist yet. A server without check-and-set ignores it.
+        let body = json!({ "policy": self.marked(name, policy, text), "cas": -1 });
+        self.write(Method::POST, policy, body, "create").await
+    }
+
+    async fn write(
+        &self,
+        method: Method,
+        policy: &str,
+        body: serde_json::Value,
+        capability: &str,
+    ) -> Result<Option<String>, TargetError> {
+        let doing = format!("writing policy {policy}");
+        let ask = Ask::with_body(method, format!("sys/policies/acl/{policy}"), body, &doing);
+        let answer = self.client.call(&ask).await?;
+        let changed = |text: &&str| text.contains("check-and-set") || text.contains("policy not found");
+        match answer.status {
+            _ if answer.is_success() => Ok(warning(&answer)),
+            403 => Err(Answer::denied(&doing, &ask.path, capability)),
+            400 if answer.errors().iter().any(changed) => {
+                Err(TargetError::unavailable(&doing, "somebody changed it since it was looked at"))
+            }
+            _ => Err(TargetError::rejected(&doing, answer.words())),
+        }
+    }
+
+    async fn delete(&self, policy: &str) -> Result<Option<String>, TargetError> {
+        let doing = format!("deleting policy {policy}");
+        let mut ask = Ask::get(format!("sys/policies/acl/{policy}"), &doing);
+        ask.method = Method::DELETE;
+        let answer = self.client.call(&ask).await?;
+        match answer.status {
+            _ if answer.is_success() => Ok(warning(&answer)),
+            404 => Ok(None),
+            403 => Err(Answer::denied(&doing, &ask.path, "delete")),
+            _ => Err(TargetError::rejected(&doing, answer.words())),
+        }
+    }
+
+    fn marked(&self, name: &Name, policy: &str, text: &str) -> String {
+        marked(&self.realm.mark(Self::NAME, name, policy), text)
+    }
+}
+
+/// What Vault warned of while it did it.
+fn warning(answer: &Answer) -> Option<String> {
+    let warnings = answer.body["warnings"].as_array()?;
+    let texts: Vec<&str> = warnings.iter().filter_map(serde_json::Value::as_str).collect();
+    (!texts.is_empty()).then(|| texts.join("; "))
+}

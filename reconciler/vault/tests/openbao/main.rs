@@ -1,0 +1,10 @@
+//! The client and its kinds against a real `OpenBao`, one server a test.
+
+#[cfg(test)]
+mod policies;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod session;
+#[cfg(test)]
+mod support;
