@@ -3,4 +3,5 @@
 //! The simulators follow the documented behaviour of the real systems, share no code with the clients, and
 //! refuse what the real ones refuse.
 
+pub mod hosts;
 pub mod http;
