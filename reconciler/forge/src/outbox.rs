@@ -1,0 +1,279 @@
+//! The outbox's rules: which status is posted when, and what a forge's answer means. Pure; the journal keeps the
+//! rows, and time and chance come in as arguments.
+
+use std::collections::VecDeque;
+
+use holdfast_core::report::{Status, StatusState, cut};
+use serde::{Deserialize, Serialize};
+
+use crate::PostError;
+
+/// How often a key is posted at most. GitHub refuses after 1,000 a commit and context; the last is kept for the end.
+const MAX_POSTS: u32 = 50;
+/// Progress is posted at most this often, in seconds.
+const PROGRESS_EVERY: i64 = 60;
+/// How long a forge may not know a commit that was just pushed, in seconds.
+const COMMIT_MAY_BE_NEW: i64 = 600;
+/// How long a key rests whose token or repository is wrong, in seconds.
+const LOOK_AGAIN: i64 = 3600;
+
+/// One status a commit and context: what is wanted of it, and how far the forge has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    pub wanted: Status,
+    /// Grows with every change of `wanted`, so that an answer to an older one clears nothing newer.
+    pub number: u32,
+    /// The number of the newest one that the forge took; 0 for none.
+    pub acknowledged: u32,
+    /// Posts so far, with those of which nobody knows whether they arrived.
+    pub posts: u32,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Not before this time. All times are seconds since 1970.
+    pub next_try: i64,
+    pub last_post: Option<i64>,
+    /// Since when the status is wanted in any form.
+    pub since: i64,
+    /// Why it is not posted any more.
+    pub dropped: Option<String>,
+}
+
+/// Wants a status. `None`: nothing changes, because it is wanted already, or because the status that stands is final.
+/// A failure or error may become success, once; success and "superseded" are never taken back.
+pub fn want(row: Option<&Row>, status: &Status, now: i64) -> Option<Row> {
+    let Some(row) = row else {
+        return Some(Row {
+            wanted: status.clone(),
+            number: 1,
+            acknowledged: 0,
+            posts: 0,
+            failures: 0,
+            next_try: now,
+            last_post: None,
+            since: now,
+            dropped: None,
+        });
+    };
+    let may_follow = match row.wanted.state {
+        StatusState::Pending => true,
+        StatusState::Failure | StatusState::Error => {
+            !row.wanted.is_terminal() && status.state == StatusState::Success
+        }
+        StatusState::Success => false,
+    };
+    if !may_follow || row.wanted == *status {
+        return None;
+    }
+    // What a limit asked for still holds; a backoff after failures of an older text does not.
+    Some(Row { wanted: status.clone(), number: row.number + 1, failures: 0, ..row.clone() })
+}
+
+impl Row {
+    /// When the row is to be posted; `None` where nothing is to be posted.
+    pub fn due_at(&self) -> Option<i64> {
+        if self.dropped.is_some() || self.number <= self.acknowledged || self.posts >= MAX_POSTS {
+            return None;
+        }
+        if self.wanted.state != StatusState::Pending {
+            return Some(self.next_try);
+        }
+        if self.posts + 1 >= MAX_POSTS {
+            return None;
+        }
+        let coalesced = self.last_post.map_or(self.next_try, |last| last + PROGRESS_EVERY);
+        Some(self.next_try.max(coalesced))
+    }
+
+    /// What the forge's answer to the payload `number` makes of the row. `jitter` lies between 0 and 1.
+    #[must_use]
+    pub fn answered(&self, number: u32, answer: &Result<(), PostError>, now: i64, jitter: f64) -> Self {
+        let mut row = Self { posts: self.posts + 1, last_post: Some(now), ..self.clone() };
+        let error = match answer {
+            Ok(()) => {
+                row.acknowledged = row.acknowledged.max(number);
+                row.failures = 0;
+                return row;
+            }
+            Err(error) => error,
+        };
+        row.failures += 1;
+        let pause = match error {
+            PostError::TryAgain { after, .. } => asked(*after).max(backoff(5, 600, row.failures, jitter)),
+            PostError::Limited { after } => match after {
+                Some(_) => asked(*after),
+                None => backoff(60, 3600, row.failures, 1.0),
+            },
+            PostError::NoSuchCommit if now - row.since < COMMIT_MAY_BE_NEW => 30,
+            PostError::NoSuchCommit => {
+                row.dropped = Some("the forge does not know the commit".to_owned());
+                0
+            }
+            PostError::Refused { .. } => LOOK_AGAIN,
+            PostError::TooLong => {
+                row.wanted.description = cut(&row.wanted.description, 100);
+                row.number += 1;
+                1
+            }
+            PostError::Unclear { .. } => backoff(60, 3600, row.failures, 1.0),
+        };
+        row.next_try = now + pause;
+        row
+    }
+}
+
+fn asked(after: Option<std::time::Duration>) -> i64 {
+    // A forge may ask for at most an hour: more would be a mistake of its clock or ours.
+    after.map_or(0, |after| i64::try_from(after.as_secs() + 1).unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN))
+}
+
+/// Doubling pauses in seconds, from `first` to `longest`, the upper half of each by chance.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "at most an hour of seconds"
+)]
+fn backoff(first: i64, longest: i64, failures: u32, jitter: f64) -> i64 {
+    let ceiling = (first << failures.saturating_sub(1).min(12)).min(longest);
+    let half = ceiling as f64 / 2.0;
+    (half + half * jitter.clamp(0.0, 1.0)).ceil() as i64
+}
+
+/// How fast a repository's statuses may be written: one a second, 60 a minute, 400 an hour (GitHub refuses above 80
+/// and 500).
+#[derive(Debug, Default)]
+pub struct Pacer(VecDeque<i64>);
+
+impl Pacer {
+    /// The first moment at which the next write may be sent.
+    pub fn next_slot(&self) -> i64 {
+        let after = |count: usize, seconds: i64| {
+            self.0.len().checked_sub(count).and_then(|at| self.0.get(at)).map_or(i64::MIN, |at| at + seconds)
+        };
+        after(1, 1).max(after(60, 60)).max(after(400, 3600))
+    }
+
+    /// Notes a write.
+    pub fn wrote(&mut self, now: i64) {
+        self.0.push_back(now);
+        while self.0.len() > 400 {
+            self.0.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn status(state: StatusState, text: &str) -> Status {
+        Status::new(state, text)
+    }
+
+    fn pending() -> Row {
+        want(None, &status(StatusState::Pending, "converging"), 100).unwrap()
+    }
+
+    fn after(row: &Row, state: StatusState, text: &str) -> Option<Row> {
+        want(Some(row), &status(state, text), 200)
+    }
+
+    #[test]
+    fn an_equal_status_is_no_post() {
+        assert_eq!(after(&pending(), StatusState::Pending, "converging"), None);
+        assert_eq!(after(&pending(), StatusState::Pending, "waiting").unwrap().number, 2);
+    }
+
+    #[test]
+    fn success_and_superseded_are_never_taken_back() {
+        let success = after(&pending(), StatusState::Success, "converged").unwrap();
+        let superseded = after(&pending(), StatusState::Error, "superseded by aaaaaaa").unwrap();
+        for row in [success, superseded] {
+            for state in
+                [StatusState::Pending, StatusState::Success, StatusState::Failure, StatusState::Error]
+            {
+                assert_eq!(after(&row, state, "another"), None, "{row:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_failure_may_only_become_success() {
+        let failure = after(&pending(), StatusState::Failure, "held").unwrap();
+        assert_eq!(after(&failure, StatusState::Pending, "again"), None);
+        assert_eq!(after(&failure, StatusState::Failure, "held differently"), None);
+        let success = after(&failure, StatusState::Success, "converged").unwrap();
+        assert_eq!(after(&success, StatusState::Failure, "held"), None);
+    }
+
+    #[test]
+    fn an_answer_to_an_older_payload_clears_nothing_newer() {
+        let row = pending();
+        let newer = after(&row, StatusState::Success, "converged").unwrap();
+        let answered = newer.answered(row.number, &Ok(()), 201, 0.0);
+        assert_eq!(answered.due_at(), Some(100));
+        assert_eq!(answered.answered(2, &Ok(()), 202, 0.0).due_at(), None);
+    }
+
+    #[test]
+    fn progress_is_coalesced_and_the_end_is_not() {
+        let posted = pending().answered(1, &Ok(()), 100, 0.0);
+        assert_eq!(after(&posted, StatusState::Pending, "waiting").unwrap().due_at(), Some(160));
+        assert_eq!(after(&posted, StatusState::Success, "converged").unwrap().due_at(), Some(100));
+    }
+
+    #[test]
+    fn the_last_of_the_posts_is_kept_for_the_end() {
+        let row = Row { posts: MAX_POSTS - 1, ..pending() };
+        assert_eq!(row.due_at(), None);
+        let end = after(&row, StatusState::Failure, "held").unwrap();
+        assert!(end.due_at().is_some());
+        assert_eq!(Row { posts: MAX_POSTS, ..end }.due_at(), None);
+    }
+
+    #[test]
+    fn every_answer_has_its_pause() {
+        let row = pending();
+        let next = |error: PostError| row.answered(1, &Err(error), 1000, 1.0).due_at().map(|at| at - 1000);
+        let why = || "x".to_owned();
+        // The row is progress, so nothing is posted within its minute anyhow.
+        assert_eq!(next(PostError::TryAgain { after: None, why: why() }), Some(60));
+        assert_eq!(next(PostError::TryAgain { after: Some(Duration::from_secs(99)), why: why() }), Some(100));
+        assert_eq!(next(PostError::Limited { after: Some(Duration::from_mins(5)) }), Some(301));
+        assert_eq!(next(PostError::Limited { after: None }), Some(60));
+        assert_eq!(next(PostError::Refused { why: why() }), Some(3600));
+        assert_eq!(next(PostError::Unclear { why: why() }), Some(60));
+        assert_eq!(next(PostError::NoSuchCommit), None, "it has been wanted for longer than ten minutes");
+        let fresh = row.answered(1, &Err(PostError::NoSuchCommit), 200, 1.0);
+        assert_eq!(fresh.dropped, None);
+        let long = row.answered(1, &Err(PostError::TooLong), 1000, 1.0);
+        assert_eq!(long.number, 2);
+    }
+
+    #[test]
+    fn pauses_double_up_to_their_limit() {
+        let pauses: Vec<i64> = (1..10).map(|failures| backoff(5, 600, failures, 1.0)).collect();
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 600, 600]);
+        assert_eq!(backoff(5, 600, 1, 0.0), 3);
+        assert_eq!(backoff(5, 600, u32::MAX, 0.0), 300);
+    }
+
+    #[test]
+    fn writes_are_paced() {
+        let mut pacer = Pacer::default();
+        let mut now = 0;
+        let mut times = Vec::new();
+        for _ in 0..500 {
+            now = now.max(pacer.next_slot());
+            pacer.wrote(now);
+            times.push(now);
+        }
+        let most = |window: i64| {
+            times.iter().map(|at| times.iter().filter(|t| (*at..at + window).contains(t)).count()).max()
+        };
+        assert_eq!(most(1), Some(1));
+        assert_eq!(most(60), Some(60));
+        assert_eq!(most(3600), Some(400));
+    }
+}
