@@ -11,7 +11,7 @@ pub mod ports;
 mod removal;
 pub mod run;
 mod secrets;
-// pub mod watch;
+pub mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;

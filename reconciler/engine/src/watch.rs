@@ -6,7 +6,7 @@ use std::sync::Arc;
 use holdfast_core::desired::Site;
 use holdfast_core::ident::{CommitId, EnvironmentName};
 use holdfast_core::manifest::{self, Tree, Validators};
-use holdfast_core::report::{Status, StatusState};
+use holdfast_core::report::{Status, StatusState, count};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -107,10 +107,14 @@ impl Watcher {
             Read::Site(site) => site,
             Read::Invalid(headline, whole) => return self.refuse(commit, &headline, &whole).await,
         };
-        let count: usize = site.environments.iter().map(|(_, desired)| own(desired)).sum();
+        let resources: usize = site.environments.iter().map(|(_, desired)| own(desired)).sum();
         let environments: BTreeSet<EnvironmentName> =
             site.environments.iter().map(|(name, _)| name.clone()).collect();
-        let valid = format!("valid: {count} resources in {} environments", environments.len());
+        let valid = format!(
+            "valid: {} in {}",
+            count(resources, "resource"),
+            count(environments.len(), "environment")
+        );
         self.set(commit, &Context::Validate, &Status::new(StatusState::Success, valid)).await?;
         for (environment, desired) in site.environments {
             self.hand_over(commit, &environment, desired).await?;
@@ -129,15 +133,20 @@ impl Watcher {
         // On a thread of its own: a commit may be large, and one that makes the reader panic is a bad commit.
         let read =
             tokio::task::spawn_blocking(move || match manifest::read(&tree, &engine.kinds, &validators) {
-                Ok(manifest) if manifest.site_name == engine.site => Read::Site(manifest.site),
+                Ok(manifest) if manifest.name == engine.site => {
+                    for warning in &manifest.warnings {
+                        warn!(warning = %warning.title, path = warning.path, "the commit is valid, but");
+                    }
+                    Read::Site(manifest.site)
+                }
                 Ok(manifest) => {
                     let text = format!(
                         "holdfast.yaml describes the site `{}`, but this service is configured for `{}`",
-                        manifest.site_name, engine.site
+                        manifest.name, engine.site
                     );
                     Read::Invalid(text.clone(), text)
                 }
-                Err(problems) => Read::Invalid(problems.headline(), problems.render(&tree)),
+                Err(problems) => Read::Invalid(problems.headline().to_owned(), problems.render(&tree)),
             });
         read.await.unwrap_or_else(|panicked| {
             error!(error = %panicked, "reading the commit broke off");
@@ -150,7 +159,7 @@ impl Watcher {
     async fn refuse(&self, commit: &CommitId, headline: &str, whole: &str) -> Result<(), TakeError> {
         warn!(commit = commit.short(), problems = %whole, "the commit is invalid");
         self.set(commit, &Context::Validate, &Status::new(StatusState::Failure, headline)).await?;
-        Ok(())
+        self.supersede_older(commit).await
     }
 
     /// Hands a commit to its environment's lane, unless it would take the environment back in history.
@@ -171,7 +180,8 @@ impl Watcher {
             warn!(environment = %environment, commit = commit.short(), kept = kept.short(), "the history was rewritten or goes backwards");
             return Ok(self.set(commit, &context, &Status::new(StatusState::Failure, text)).await?);
         }
-        let status = Status::new(StatusState::Pending, format!("converging {} resources", own(&desired)));
+        let status =
+            Status::new(StatusState::Pending, format!("converging {}", count(own(&desired), "resource")));
         self.set(commit, &context, &status).await?;
         let wanted = Wanted { commit: commit.clone(), desired: Arc::new(desired) };
         if let Some(sender) = self.lanes.get(environment) {
@@ -184,15 +194,16 @@ impl Watcher {
         Ok(())
     }
 
-    /// Ends what an earlier life of the service, or a commit that was never begun, left pending.
+    /// Ends what an earlier life of the service, or a commit that was never begun, left pending. What a lane works
+    /// on, or was working on until just now, the lane itself ends.
     async fn supersede_older(&self, newest: &CommitId) -> Result<(), TakeError> {
         for (commit, context) in self.engine.journal.pending().await? {
             let in_work = match &context {
                 Context::Validate => false,
-                // Its lane tells it, once the run that it has begun is at a safe point.
-                Context::Environment(environment) => {
-                    self.lanes.contains_key(environment) && self.head.as_ref() == Some(&commit)
-                }
+                Context::Environment(environment) => self.lanes.get(environment).is_some_and(|lane| {
+                    let wanted = lane.borrow().as_ref().is_some_and(|wanted| wanted.commit == commit);
+                    wanted || self.head.as_ref() == Some(&commit)
+                }),
             };
             if commit != *newest && !in_work {
                 self.set(&commit, &context, &Status::superseded(newest)).await?;

@@ -82,6 +82,11 @@ impl Status {
     }
 }
 
+/// A number of things in words: `1 resource`, `2 resources`.
+pub fn count(number: usize, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
 /// At most `limit` characters on one line, the last one `…` where something was cut.
 pub fn cut(text: &str, limit: usize) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -116,9 +121,11 @@ impl Report {
             let changed =
                 self.outcomes.values().filter(|outcome| matches!(outcome, Outcome::Applied(_))).count();
             let all = self.outcomes.len();
-            let plural = if all == 1 { "" } else { "s" };
             let changed = if changed > 0 { format!(", {changed} changed") } else { String::new() };
-            return Status::new(StatusState::Success, format!("converged: {all} resource{plural}{changed}"));
+            return Status::new(
+                StatusState::Success,
+                format!("converged: {}{changed}", count(all, "resource")),
+            );
         }
         let mut bad: Vec<(u8, &ResourceId, &Outcome)> = self
             .outcomes

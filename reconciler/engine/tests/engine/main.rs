@@ -5,4 +5,6 @@ mod lane;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+mod watch;
+#[cfg(test)]
 mod world;

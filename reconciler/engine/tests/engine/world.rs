@@ -15,7 +15,7 @@ use holdfast_core::kind::{
 use holdfast_core::manifest::Tree;
 use holdfast_core::plan::Plan;
 use holdfast_core::reference::{OrRef, Outputs};
-use holdfast_core::report::{Report, Status};
+use holdfast_core::report::{Report, Status, StatusState};
 use holdfast_core::secret::{SecretDocument, SecretRef, SecretStore, Secrets, StampKey};
 use holdfast_engine::chance::Chance;
 use holdfast_engine::ports::{Context, Journal, JournalError, Repository, RunId, Targets};
@@ -267,9 +267,22 @@ pub(crate) struct Memory {
     pub(crate) statuses: Mutex<Vec<(CommitId, Context, Status)>>,
     pub(crate) reports: Mutex<Vec<Report>>,
     pub(crate) kept: Mutex<BTreeMap<EnvironmentName, CommitId>>,
+    /// The repository: commits in order, each a child of the one before, with the files of each.
+    pub(crate) commits: Mutex<Vec<(CommitId, Tree)>>,
+    /// What the branch points at, where it is not the last commit.
+    pub(crate) rewound_to: Mutex<Option<CommitId>>,
+    /// Fetches that fail before one goes through.
+    pub(crate) outage: Mutex<usize>,
 }
 
 impl Memory {
+    /// Adds a commit with these files.
+    pub(crate) fn push(&self, commit: CommitId, files: &[(&str, &str)]) {
+        let files = files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect();
+        let tree = Tree { files, ..Tree::default() };
+        self.commits.lock().expect("no test panics while it holds this").push((commit, tree));
+    }
+
     pub(crate) fn statuses_of(&self, commit: &CommitId) -> Vec<String> {
         let statuses = self.statuses.lock().expect("no test panics while it holds this");
         let of = statuses.iter().filter(|(of, _, _)| of == commit);
@@ -299,7 +312,17 @@ impl Journal for Memory {
         Box::pin(async { Ok(None) })
     }
     fn pending(&self) -> BoxFuture<'_, Result<Vec<(CommitId, Context)>, JournalError>> {
-        Box::pin(async { Ok(Vec::new()) })
+        let statuses = self.statuses.lock().expect("no test panics while it holds this");
+        let last: BTreeMap<_, _> = statuses
+            .iter()
+            .map(|(commit, context, status)| ((commit.clone(), context.clone()), status.state))
+            .collect();
+        let pending = last
+            .into_iter()
+            .filter(|(_, state)| *state == StatusState::Pending)
+            .map(|(key, _)| key)
+            .collect();
+        Box::pin(async move { Ok(pending) })
     }
     fn run_started<'a>(&'a self, _: &'a CommitId, _: &'a Plan) -> BoxFuture<'a, Result<RunId, JournalError>> {
         Box::pin(async { Ok(RunId(1)) })
@@ -323,13 +346,31 @@ impl Journal for Memory {
 
 impl Repository for Memory {
     fn fetch(&self) -> BoxFuture<'_, Result<Option<CommitId>, TargetError>> {
-        Box::pin(async { Ok(None) })
+        let mut outage = self.outage.lock().expect("no test panics while it holds this");
+        let answer = if *outage > 0 {
+            *outage -= 1;
+            Err(TargetError::unavailable("fetching", "connection refused"))
+        } else {
+            let commits = self.commits.lock().expect("no test panics while it holds this");
+            let rewound = self.rewound_to.lock().expect("no test panics while it holds this").clone();
+            Ok(rewound.or_else(|| commits.last().map(|(commit, _)| commit.clone())))
+        };
+        Box::pin(async { answer })
     }
-    fn tree<'a>(&'a self, _: &'a CommitId) -> BoxFuture<'a, Result<Tree, TargetError>> {
-        Box::pin(async { Ok(Tree::default()) })
+    fn tree<'a>(&'a self, wanted: &'a CommitId) -> BoxFuture<'a, Result<Tree, TargetError>> {
+        let commits = self.commits.lock().expect("no test panics while it holds this");
+        let tree = commits.iter().find(|(commit, _)| commit == wanted).map(|(_, tree)| tree.clone());
+        Box::pin(async { tree.ok_or_else(|| TargetError::rejected("reading the commit", "it is not there")) })
     }
-    fn descends<'a>(&'a self, _: &'a CommitId, _: &'a CommitId) -> BoxFuture<'a, Result<bool, TargetError>> {
-        Box::pin(async { Ok(true) })
+    fn descends<'a>(
+        &'a self,
+        old: &'a CommitId,
+        new: &'a CommitId,
+    ) -> BoxFuture<'a, Result<bool, TargetError>> {
+        let commits = self.commits.lock().expect("no test panics while it holds this");
+        let at = |wanted: &CommitId| commits.iter().position(|(commit, _)| commit == wanted);
+        let descends = at(old) <= at(new);
+        Box::pin(async move { Ok(descends) })
     }
     fn keep<'a>(
         &'a self,

@@ -1,0 +1,149 @@
+//! What the watcher promises: every commit is read, checked, handed on and told, whatever it holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_core::ident::CommitId;
+use holdfast_core::manifest::Validators;
+use holdfast_core::report::{Status, StatusState};
+use holdfast_engine::ports::{Context, Journal as _, Repository as _};
+use holdfast_engine::watch::watch;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{Memory, World, commit, engine, environment};
+
+const SITE: (&str, &str) = (
+    "holdfast.yaml",
+    "apiVersion: holdfast/v1\nkind: Site\nmetadata: { name: home }\nspec: { environments: [attic] }\n",
+);
+
+fn thing(value: &str) -> String {
+    format!("apiVersion: holdfast/v1\nkind: Thing\nmetadata: {{ name: a }}\nspec: {{ value: {value} }}\n")
+}
+
+struct Service {
+    memory: Arc<Memory>,
+    world: World,
+    shutdown: CancellationToken,
+    running: JoinHandle<()>,
+}
+
+impl Service {
+    fn start(prepare: impl FnOnce(&Memory)) -> Self {
+        let world = World::default();
+        let (engine, memory) = engine(&world);
+        prepare(&memory);
+        let validators = Arc::new(Validators::new(&engine.kinds));
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(watch(engine, validators, Arc::new(Notify::new()), shutdown.clone()));
+        Self { memory, world, shutdown, running }
+    }
+
+    fn push(&self, digit: char, value: &str) {
+        self.memory.push(commit(digit), &[SITE, ("environments/attic/a.yaml", &thing(value))]);
+    }
+
+    /// Lets the service work until a status of the commit starts so.
+    async fn until(&self, of: &CommitId, text: &str) {
+        for _ in 0..100_000 {
+            if self.memory.statuses_of(of).iter().any(|status| status.starts_with(text)) {
+                return;
+            }
+            // Reading a commit is on a thread, which stops the clock's advance: both have to move.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::task::yield_now().await;
+        }
+        panic!("{text} never came: {:?}", self.memory.statuses_of(of));
+    }
+
+    async fn end(self) -> World {
+        self.shutdown.cancel();
+        self.running.await.expect("the watcher ends well");
+        self.world
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_is_checked_and_converged() {
+    let service = Service::start(|_| {});
+    service.push('a', "one");
+    service.until(&commit('a'), "success: converged").await;
+    let statuses = service.memory.statuses_of(&commit('a'));
+    assert_eq!(
+        statuses,
+        [
+            "pending: reading the commit",
+            "success: valid: 1 resource in 1 environment",
+            "pending: converging 1 resource",
+            "success: converged: 1 resource, 1 changed"
+        ]
+    );
+    assert_eq!(service.end().await.attic().writes, ["a=one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalid_commit_changes_nothing_and_the_next_one_mends_it() {
+    let service = Service::start(|_| {});
+    service.push('a', "one");
+    service.until(&commit('a'), "success: converged").await;
+    service.memory.push(commit('b'), &[SITE, ("environments/attic/a.yaml", "kind: [\n")]);
+    service.until(&commit('b'), "failure: ").await;
+    assert_eq!(
+        service.memory.statuses_of(&commit('b')).len(),
+        2,
+        "it has a status for its validity, and no other"
+    );
+    service.push('c', "two");
+    service.until(&commit('c'), "success: converged").await;
+    assert_eq!(service.end().await.attic().writes, ["a=one", "a=two"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_goes_backwards_is_held() {
+    let service = Service::start(|_| {});
+    service.push('a', "one");
+    service.until(&commit('a'), "success: converged").await;
+    service.push('b', "two");
+    service.until(&commit('b'), "success: converged").await;
+    service.push('c', "three");
+    service.until(&commit('c'), "success: converged").await;
+    *service.memory.rewound_to.lock().unwrap() = Some(commit('b'));
+    service.until(&commit('b'), "failure: held: this commit does not descend from ccccccc").await;
+    assert_eq!(service.end().await.attic().writes, ["a=one", "a=two", "a=three"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_repository_and_an_outage_are_waited_out() {
+    let service = Service::start(|memory| *memory.outage.lock().unwrap() = 7);
+    tokio::time::sleep(Duration::from_mins(30)).await;
+    assert_eq!(*service.memory.outage.lock().unwrap(), 0);
+    service.push('a', "one");
+    service.until(&commit('a'), "success: converged").await;
+    service.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_repository_of_another_site_is_refused() {
+    let service = Service::start(|_| {});
+    let other = (SITE.0, SITE.1.replace("home", "cabin"));
+    service
+        .memory
+        .push(commit('a'), &[(other.0, other.1.as_str()), ("environments/attic/a.yaml", &thing("one"))]);
+    service.until(&commit('a'), "failure: holdfast.yaml describes the site `cabin`").await;
+    assert_eq!(service.end().await.attic().writes, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_life_left_pending_is_ended() {
+    let service = Service::start(|_| {});
+    let context = Context::Environment(environment());
+    let pending = Status::new(StatusState::Pending, "converging 1 resources");
+    service.memory.set_status(&commit('0'), &context, &pending).await.unwrap();
+    service.push('a', "one");
+    service.until(&commit('0'), "error: superseded by aaaaaaa").await;
+    service.until(&commit('a'), "success: converged").await;
+    assert_eq!(service.memory.kept(&environment()).await.unwrap(), Some(commit('a')));
+    service.end().await;
+}
