@@ -1,0 +1,35 @@
+//! The commits that must never leave the mirror: the last one that each environment converged to.
+
+use gix::refs::transaction::PreviousValue;
+use gix::{ObjectId, Repository};
+use holdfast_core::ident::{CommitId, EnvironmentName};
+
+use crate::read::ReadError;
+use crate::store::KEPT;
+
+/// Names a commit under the environment's reference.
+pub(crate) fn name(repository: &Repository, environment: &EnvironmentName, id: ObjectId) -> gix::Result<()> {
+    let name = format!("{KEPT}{environment}");
+    repository.reference(name, id, PreviousValue::Any, "holdfast: converged").map(drop)
+}
+
+/// Keeps a commit that the mirror has.
+pub(crate) fn keep(
+    repository: &Repository,
+    environment: &EnvironmentName,
+    commit: &CommitId,
+) -> Result<(), ReadError> {
+    let id = crate::read::find(repository, commit)?;
+    name(repository, environment, id).map_err(ReadError::damaged)
+}
+
+/// The commit that was kept last. `None` also where the mirror lost it.
+pub(crate) fn kept(
+    repository: &Repository,
+    environment: &EnvironmentName,
+) -> Result<Option<CommitId>, ReadError> {
+    let name = format!("{KEPT}{environment}");
+    let reference = repository.try_find_reference(&name).map_err(ReadError::damaged)?;
+    let id = reference.and_then(|reference| reference.try_id().map(gix::Id::detach));
+    Ok(id.filter(|id| repository.has_object(id)).and_then(|id| CommitId::new(id.to_hex().to_string()).ok()))
+}
