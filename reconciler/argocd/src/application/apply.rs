@@ -1,0 +1,72 @@
+//! Acting on an Application: one request a step.
+
+use holdfast_core::ident::Name;
+use holdfast_core::kind::{Kind as _, StepResult, TargetError};
+use serde_json::{Value, json};
+
+use super::{Application, MARK, Step};
+
+impl Application {
+    pub(super) async fn perform(&self, name: &Name, steps: &[Step]) -> Vec<StepResult> {
+        let mut results = Vec::with_capacity(steps.len());
+        for step in steps {
+            let failed = matches!(results.last(), Some(StepResult::Failed(_) | StepResult::NotRun));
+            results.push(if failed { StepResult::NotRun } else { self.perform_one(name, step).await });
+        }
+        results
+    }
+
+    async fn perform_one(&self, name: &Name, step: &Step) -> StepResult {
+        let result = match step {
+            Step::Apply { name: object, object: wanted, .. } => {
+                let doing = format!("applying application {object}");
+                let marked = self.marked(name, object, wanted);
+                match self.client.apply(object, &marked, &doing).await {
+                    Ok(answer) if answer.is_success() => Ok(answer.warning()),
+                    Ok(answer) => Err(answer.error(&doing)),
+                    Err(error) => Err(error),
+                }
+            }
+            Step::KeepResources { name: object, finalizers, resource_version } => {
+                let doing = format!("taking the cascade off application {object}");
+                let answer = self.client.set_finalizers(object, finalizers, resource_version, &doing).await;
+                gone_is_done(answer, &doing)
+            }
+            Step::Delete { name: object, uid } => {
+                let doing = format!("deleting application {object}");
+                gone_is_done(self.client.delete(object, uid, &doing).await, &doing)
+            }
+        };
+        match result {
+            Ok(warning) => StepResult::Done { warning },
+            Err(error) => StepResult::Failed(error),
+        }
+    }
+
+    /// The object with its identity and the mark. There is nothing in it but `metadata` and `spec`.
+    fn marked(&self, name: &Name, object: &str, wanted: &Value) -> Value {
+        let mut metadata = wanted["metadata"].clone();
+        metadata["name"] = json!(object);
+        metadata["namespace"] = json!(self.client.namespace());
+        let mark = self.realm.mark(Self::NAME, name, self.object(object));
+        metadata["annotations"][MARK] = json!(mark.to_string());
+        json!({
+            "apiVersion": Self::API_VERSION,
+            "kind": Self::NAME.as_str(),
+            "metadata": metadata,
+            "spec": wanted["spec"],
+        })
+    }
+}
+
+/// What was to be removed and is not there is removed.
+fn gone_is_done(
+    answer: Result<crate::client::Answer, TargetError>,
+    doing: &str,
+) -> Result<Option<String>, TargetError> {
+    match answer {
+        Ok(answer) if answer.is_success() || answer.status == 404 => Ok(answer.warning()),
+        Ok(answer) => Err(answer.error(doing)),
+        Err(error) => Err(error),
+    }
+}
