@@ -1,0 +1,185 @@
+//! Performing steps: one match, one call an arm, nothing decided; every wait has an end.
+
+use std::time::Duration;
+
+use holdfast_core::ident::Name;
+use holdfast_core::kind::{Kind as _, StepResult, TargetError};
+use holdfast_core::mark::{Mark, Realm};
+use holdfast_core::secret::Secrets;
+use secrecy::ExposeSecret as _;
+use tracing::{info, warn};
+
+use super::notes::Notes;
+use super::state::State;
+use super::step::{Clone, Configure, Step};
+use super::{VirtualMachine, preflight};
+use crate::client::Client;
+use crate::client::errors::ApiError;
+use crate::client::guests::Place;
+use crate::names::Vmid;
+
+/// A full clone copies disks.
+const CLONE: Duration = Duration::from_mins(10);
+/// Everything else.
+const TASK: Duration = Duration::from_mins(2);
+/// What a guest gets to shut down by itself, in seconds; within [`TASK`].
+const SHUTDOWN: &str = "60";
+/// Allocations on one storage at once: each locks it.
+const ALLOCATIONS: usize = 2;
+
+/// Performs the steps in order, stopping at the first that fails.
+pub(super) async fn apply(
+    client: &Client,
+    realm: &Realm,
+    name: &Name,
+    steps: &[Step],
+    secrets: &Secrets,
+) -> Vec<StepResult> {
+    let actor = Actor { client, realm, name, secrets };
+    let mut results = Vec::with_capacity(steps.len());
+    for step in steps {
+        let result = actor.perform(step).await;
+        let failed = result.is_err();
+        results.push(match result {
+            Ok(warning) => {
+                info!(%step, warning, "step done");
+                StepResult::Done { warning }
+            }
+            Err(error) => {
+                warn!(%step, %error, "step failed");
+                StepResult::Failed(error)
+            }
+        });
+        if failed {
+            break;
+        }
+    }
+    results.resize(steps.len(), StepResult::NotRun);
+    results
+}
+
+struct Actor<'a> {
+    client: &'a Client,
+    realm: &'a Realm,
+    name: &'a Name,
+    secrets: &'a Secrets,
+}
+
+/// The warning of what was done, or why it was not.
+type Done = Result<Option<String>, TargetError>;
+
+impl Actor<'_> {
+    async fn perform(&self, step: &Step) -> Done {
+        let doing = &doing(step);
+        match step {
+            Step::Clone(clone) => self.clone_template(doing, clone).await,
+            Step::Configure(configure) => self.configure(doing, configure).await,
+            Step::RegenerateCloudInit { at } => self.regenerate(doing, at).await,
+            Step::Resize { at, slot, size, digest, .. } => {
+                let _place =
+                    self.client.gates().enter(format!("resize on node {}", at.node), ALLOCATIONS).await?;
+                let size = format!("{}M", size.as_mebibytes());
+                let form = [("disk", slot.as_str()), ("size", &size), ("digest", digest)];
+                self.finish(doing, self.client.resize(at, &form).await, TASK).await
+            }
+            Step::Start { at } => match self.power(doing, at, "start", &[]).await {
+                // Somebody else was faster, or we were before a crash.
+                Err(TargetError::Rejected { why, .. }) if why.contains("already running") => Ok(None),
+                result => result,
+            },
+            Step::Shutdown { at, force } => {
+                let force = if *force { "1" } else { "0" };
+                self.power(doing, at, "shutdown", &[("timeout", SHUTDOWN), ("forceStop", force)]).await
+            }
+            Step::Reboot { at, .. } => self.power(doing, at, "reboot", &[("timeout", SHUTDOWN)]).await,
+            Step::Destroy { at } => self.finish(doing, self.client.destroy(at).await, TASK).await,
+        }
+    }
+
+    async fn clone_template(&self, doing: &str, clone: &Clone) -> Done {
+        let gates = self.client.gates();
+        let _template = gates.enter(format!("clone of template {}", clone.template), 1).await?;
+        let target = clone.storage.as_ref().map_or("its own storage", |storage| storage.as_str());
+        let _storage = gates.enter(format!("allocation on {target}"), ALLOCATIONS).await?;
+        // After the wait for those before us, since they may have filled the storage.
+        let cluster = self.client.cluster().await.map_err(|error| error.during(doing))?;
+        let template = preflight::clone(&cluster, doing, clone)?;
+        let vmid = clone.vmid.to_string();
+        // Without a description the template's notes would be copied, with whatever mark is in them.
+        let description = clone.notes.render(&self.mark(&State::new_object(clone.vmid)));
+        let mut form = vec![
+            ("newid", vmid.as_str()),
+            ("name", self.name.as_str()),
+            ("full", "1"),
+            ("description", &description),
+        ];
+        form.extend(clone.storage.iter().map(|storage| ("storage", storage.as_str())));
+        if clone.node.as_str() != template.node {
+            form.push(("target", clone.node.as_str()));
+        }
+        self.finish(doing, self.client.clone_guest(&template, &form).await, CLONE).await
+    }
+
+    async fn configure(&self, doing: &str, configure: &Configure) -> Done {
+        let Configure { at, uuid, digest, set, delete, password, notes, pins: _, disruptive: _, changes: _ } =
+            configure;
+        let description = self.description(at.vmid, uuid.as_deref(), notes);
+        let delete: Vec<&str> = delete.iter().map(String::as_str).collect();
+        let delete = delete.join(",");
+        let mut form: Vec<(&str, &str)> =
+            set.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        form.push(("description", &description));
+        if !delete.is_empty() {
+            form.push(("delete", &delete));
+        }
+        if let Some(reference) = password {
+            form.push(("cipassword", self.secrets.get(reference)?.expose_secret()));
+        }
+        if !digest.is_empty() {
+            form.push(("digest", digest));
+        }
+        self.finish(doing, self.client.set_config(at, &form).await, TASK).await
+    }
+
+    async fn regenerate(&self, doing: &str, at: &Place) -> Done {
+        let warning = self.finish(doing, self.client.regenerate_cloud_init(at).await, TASK).await?;
+        Ok(Some(
+            warning.unwrap_or_else(|| format!("cloud-init takes this at the next boot of vm {}", at.vmid)),
+        ))
+    }
+
+    async fn power(&self, doing: &str, at: &Place, what: &str, form: &[(&str, &str)]) -> Done {
+        self.finish(doing, self.client.power(at, what, form).await, TASK).await
+    }
+
+    async fn finish(
+        &self,
+        doing: &str,
+        answer: Result<serde_json::Value, ApiError>,
+        limit: Duration,
+    ) -> Done {
+        self.client.finish(doing, answer.map_err(|error| error.during(doing))?, limit).await
+    }
+
+    fn mark(&self, object: &str) -> Mark {
+        self.realm.mark(VirtualMachine::NAME, self.name, object)
+    }
+
+    fn description(&self, vmid: Vmid, uuid: Option<&str>, notes: &Notes) -> String {
+        notes.render(&self.mark(&State::object(vmid, uuid)))
+    }
+}
+
+/// What is being done, as a phrase in front of what went wrong.
+fn doing(step: &Step) -> String {
+    match step {
+        Step::Clone(clone) => format!("cloning template {} to vm {}", clone.template, clone.vmid),
+        Step::Configure(configure) => format!("configuring vm {}", configure.at.vmid),
+        Step::RegenerateCloudInit { at } => format!("writing the cloud-init drive of vm {}", at.vmid),
+        Step::Resize { at, slot, .. } => format!("growing {slot} of vm {}", at.vmid),
+        Step::Start { at } => format!("starting vm {}", at.vmid),
+        Step::Shutdown { at, .. } => format!("shutting down vm {}", at.vmid),
+        Step::Reboot { at, .. } => format!("rebooting vm {}", at.vmid),
+        Step::Destroy { at } => format!("destroying vm {}", at.vmid),
+    }
+}

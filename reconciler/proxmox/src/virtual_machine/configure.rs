@@ -1,0 +1,352 @@
+//! Which keys of a guest's configuration differ from what is wanted, and the one write that sets them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_core::ident::Name;
+use holdfast_core::kind::{Change, Refusal};
+use holdfast_core::secret::SecretRef;
+
+use super::notes::Notes;
+use super::spec::{self, Spec};
+use super::state::{AgentAnswer, Power, State};
+use super::step::{Configure, Step};
+use crate::client::forms::encode_ssh_keys;
+use crate::client::guests::Place;
+
+/// The tag by which a look finds what we manage.
+pub(crate) const OUR_TAG: &str = "holdfast";
+
+/// The keys that the cloud-init drive's image is made of.
+const CLOUD_INIT: &[&str] = &["ciuser", "cipassword", "sshkeys", "ipconfig0", "nameserver", "searchdomain"];
+
+/// The slot that cloud-init's drive gets where the template brought none.
+const CLOUD_INIT_SLOT: &str = "ide2";
+
+/// What is to be written.
+pub(super) enum Configured {
+    AsWanted,
+    Refused(Refusal),
+    Steps(Vec<Step>),
+}
+
+/// Whether a key of the configuration is one that the manifest speaks of.
+pub(super) fn is_declared(want: &Spec, key: &str) -> bool {
+    match key {
+        "cores" | "memory" => true,
+        "net0" => want.network.is_some(),
+        "agent" => want.agent.is_some(),
+        CLOUD_INIT_SLOT => want.cloud_init.is_some(),
+        _ => want.disk.as_ref().is_some_and(|disk| disk.slot.as_str() == key),
+    }
+}
+
+/// A network as a plan shows it.
+pub(super) fn plugged(network: &spec::Network) -> String {
+    shown(Some(network.bridge.as_str()), network.vlan)
+}
+
+fn shown(bridge: Option<&str>, vlan: Option<u16>) -> String {
+    let bridge = bridge.unwrap_or("(none)");
+    vlan.map_or_else(|| bridge.to_owned(), |vlan| format!("{bridge}, vlan {vlan}"))
+}
+
+/// The keys to set and to delete, with the lines that people read of them.
+#[derive(Default)]
+struct Difference {
+    set: BTreeMap<String, String>,
+    delete: BTreeSet<String>,
+    password: Option<SecretRef>,
+    changes: Vec<Change>,
+}
+
+impl Difference {
+    /// Sets a key; without a value it is deleted.
+    fn write(&mut self, key: &str, value: Option<String>, field: &str, from: &str, to: &str) {
+        match value {
+            Some(value) => drop(self.set.insert(key.to_owned(), value)),
+            None => drop(self.delete.insert(key.to_owned())),
+        }
+        self.change(field, from, to);
+    }
+
+    fn change(&mut self, field: &str, from: &str, to: &str) {
+        let side = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        self.changes.push(Change { field: field.to_owned(), from: side(from), to: side(to) });
+    }
+
+    fn is_none(&self) -> bool {
+        self.set.is_empty() && self.delete.is_empty() && self.password.is_none()
+    }
+
+    fn touches(&self, keys: &[&str]) -> bool {
+        keys.iter().any(|key| self.set.contains_key(*key) || self.delete.contains(*key))
+            || (self.password.is_some() && keys.contains(&"cipassword"))
+    }
+}
+
+/// Compares what is declared, key by key, and gives one write for all that differs. The mark comes with a
+/// write and never alone, except where a clone or a rename left one that is not final.
+pub(super) fn configure(name: &Name, want: &Spec, seen: &State, at: Place) -> Configured {
+    let mut difference = Difference::default();
+    machine(&mut difference, want, seen);
+    if let Some(cloud_init) = &want.cloud_init {
+        if let Err(refusal) = drive(&mut difference, want, seen) {
+            return Configured::Refused(refusal);
+        }
+        guest(&mut difference, cloud_init, seen);
+    }
+    let mut notes = seen.notes.clone();
+    if let Err(refusal) = password(&mut difference, &mut notes, want, seen) {
+        return Configured::Refused(refusal);
+    }
+    if let Some(text) = &want.description {
+        let text = text.as_str().trim_end();
+        if text != notes.text {
+            difference.change("description", first_line(&notes.text), first_line(text));
+            text.clone_into(&mut notes.text);
+        }
+    }
+    let tags = tags(want, seen);
+    let show = |tags: &BTreeSet<String>| {
+        tags.iter().filter(|tag| *tag != OUR_TAG).cloned().collect::<Vec<_>>().join(" ")
+    };
+    let (from, to) = (show(&seen.tags), show(&tags));
+    // Our own tag is no change that a person asked for.
+    if from != to {
+        difference.change("tags", &from, &to);
+    }
+    let pins = pin(&mut notes, want, seen);
+    let (marked, is_final) = match &seen.mark {
+        Some(mark) => (true, !mark.half_made && mark.name == *name),
+        None => (false, false),
+    };
+    if marked {
+        notes.tags = declared(want);
+    }
+    let as_wanted = difference.is_none() && notes == seen.notes && tags == seen.tags;
+    if as_wanted && (is_final || !marked) {
+        return Configured::AsWanted;
+    }
+    notes.tags = declared(want);
+    Configured::Steps(steps(difference, notes, tags, pins, seen, at))
+}
+
+fn steps(
+    mut difference: Difference,
+    notes: Notes,
+    mut tags: BTreeSet<String>,
+    pins: bool,
+    seen: &State,
+    at: Place,
+) -> Vec<Step> {
+    tags.insert(OUR_TAG.to_owned());
+    if tags != seen.tags {
+        let tags: Vec<String> = tags.into_iter().collect();
+        difference.set.insert("tags".to_owned(), tags.join(";"));
+    }
+    let runs = seen.running == Power::Running;
+    let regenerate = runs && difference.touches(CLOUD_INIT);
+    let disruptive = runs && difference.touches(&["net0"]);
+    let Difference { set, delete, password, changes } = difference;
+    let configure = Step::Configure(Box::new(Configure {
+        at: at.clone(),
+        uuid: seen.uuid.clone(),
+        digest: seen.digest.clone(),
+        set,
+        delete,
+        password,
+        notes,
+        pins,
+        disruptive,
+        changes,
+    }));
+    // A reboot from inside does not make the image anew, so it is made now; a start makes it by itself.
+    let regenerate = regenerate.then_some(Step::RegenerateCloudInit { at });
+    std::iter::once(configure).chain(regenerate).collect()
+}
+
+fn machine(difference: &mut Difference, want: &Spec, seen: &State) {
+    if want.cores != seen.cores {
+        let (from, to) = (seen.cores.to_string(), want.cores.to_string());
+        difference.write("cores", Some(to.clone()), "cores", &from, &to);
+    }
+    if want.memory.bytes() != seen.memory {
+        let value = want.memory.as_mebibytes().to_string();
+        difference.write("memory", Some(value), "memory", &seen.memory.to_string(), &want.memory.to_string());
+    }
+    if let Some(network) = &want.network {
+        card(difference, network, seen);
+    }
+    if let Some(agent) = want.agent
+        && agent != seen.agent
+    {
+        let options =
+            std::iter::once(format!("enabled={}", u8::from(agent))).chain(seen.agent_options.clone());
+        let value = options.collect::<Vec<_>>().join(",");
+        difference.write("agent", Some(value), "agent", &seen.agent.to_string(), &agent.to_string());
+    }
+    if let Some(on_boot) = want.on_boot
+        && on_boot != seen.on_boot
+    {
+        let value = Some(u8::from(on_boot).to_string());
+        difference.write("onboot", value, "onBoot", &seen.on_boot.to_string(), &on_boot.to_string());
+    }
+}
+
+/// The card is written with the MAC that it has: without one the API makes up a new one at every write.
+fn card(difference: &mut Difference, want: &spec::Network, seen: &State) {
+    let there = seen.network.as_ref();
+    let from = there.map(|card| (card.bridge.as_deref(), card.vlan));
+    if from == Some((Some(want.bridge.as_str()), want.vlan)) {
+        return;
+    }
+    let model = there.map_or("virtio", |card| card.model.as_str());
+    let mac = there.and_then(|card| card.mac.as_ref());
+    let head = mac.map_or_else(|| format!("model={model}"), |mac| format!("{model}={mac}"));
+    let mut value = vec![head, format!("bridge={}", want.bridge)];
+    value.extend(want.vlan.map(|vlan| format!("tag={vlan}")));
+    value.extend(there.into_iter().flat_map(|card| card.others.clone()));
+    let from = from.map_or_else(String::new, |(bridge, vlan)| shown(bridge, vlan));
+    difference.write("net0", Some(value.join(",")), "network", &from, &plugged(want));
+}
+
+/// Without its drive cloud-init reads nothing. A guest that never ran gets one; for one that runs that would
+/// need a restart, and somebody took it away.
+fn drive(difference: &mut Difference, want: &Spec, seen: &State) -> Result<(), Refusal> {
+    if seen.cloud_init.drive.is_some() {
+        return Ok(());
+    }
+    let vmid = seen.vmid;
+    let disk = want.disk.as_ref();
+    let declared = disk.and_then(|disk| disk.storage.as_ref()).map(crate::names::StorageName::as_str);
+    let there = disk
+        .and_then(|disk| seen.disks.get(disk.slot.as_str()))
+        .or_else(|| seen.disks.values().find(|disk| !disk.volume.contains(":iso/")));
+    let storage = declared.or_else(|| Some(there?.volume.split_once(':')?.0));
+    match storage {
+        Some(storage) if seen.running == Power::Stopped && !seen.disks.contains_key(CLOUD_INIT_SLOT) => {
+            let value = format!("{storage}:cloudinit");
+            difference.write(CLOUD_INIT_SLOT, Some(value.clone()), "cloud-init drive", "", &value);
+            Ok(())
+        }
+        _ => Err(Refusal {
+            why: format!("vm {vmid} has no cloud-init drive, so `cloudInit` would do nothing"),
+            ways_out: vec![
+                format!("add one, with `qm set {vmid} --ide2 STORAGE:cloudinit`"),
+                "or leave `cloudInit` out".to_owned(),
+            ],
+        }),
+    }
+}
+
+fn guest(difference: &mut Difference, want: &spec::CloudInit, seen: &State) {
+    let seen = &seen.cloud_init;
+    if let Some(user) = &want.user
+        && seen.user.as_deref() != Some(user.as_str())
+    {
+        let from = seen.user.clone().unwrap_or_default();
+        difference.write("ciuser", Some(user.to_string()), "user", &from, user.as_str());
+    }
+    if let Some(keys) = &want.ssh_keys {
+        let wanted: BTreeSet<&str> = keys.iter().map(|key| key.as_str().trim()).collect();
+        let there: BTreeSet<&str> = seen.ssh_keys.iter().map(String::as_str).collect();
+        if wanted != there {
+            let value =
+                (!keys.is_empty()).then(|| encode_ssh_keys(keys.iter().map(|key| key.as_str().trim())));
+            let show = |count: usize| format!("{count} key{}", if count == 1 { "" } else { "s" });
+            difference.write("sshkeys", value, "sshKeys", &show(there.len()), &show(wanted.len()));
+        }
+    }
+    if let Some(address) = want.address {
+        let to = (address.to_string(), want.gateway.map(|gateway| gateway.to_string()));
+        let from = (seen.address.clone().unwrap_or_default(), seen.gateway.clone());
+        if from != to {
+            let mut value = vec![format!("ip={address}")];
+            value.extend(want.gateway.map(|gateway| format!("gw={gateway}")));
+            value.extend(seen.others.clone());
+            let show = |(ip, gateway): &(String, Option<String>)| {
+                gateway.as_ref().map_or_else(|| ip.clone(), |gateway| format!("{ip} via {gateway}"))
+            };
+            difference.write("ipconfig0", Some(value.join(",")), "address", &show(&from), &show(&to));
+        }
+    }
+    if let Some(servers) = &want.nameservers {
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        if servers != seen.nameservers {
+            let (from, to) = (seen.nameservers.join(" "), servers.join(" "));
+            let value = (!to.is_empty()).then(|| to.clone());
+            difference.write("nameserver", value, "nameservers", &from, &to);
+        }
+    }
+    if let Some(domain) = &want.search_domain
+        && seen.search_domain.as_deref() != Some(domain.as_str())
+    {
+        let from = seen.search_domain.clone().unwrap_or_default();
+        difference.write("searchdomain", Some(domain.to_string()), "searchDomain", &from, domain.as_str());
+    }
+}
+
+/// The password never reads back, so the stamp of the one that was set is kept in the notes. What we set we
+/// also take back; a password of somebody else is left.
+fn password(
+    difference: &mut Difference,
+    notes: &mut Notes,
+    want: &Spec,
+    seen: &State,
+) -> Result<(), Refusal> {
+    let reference = want.cloud_init.as_ref().and_then(|cloud_init| cloud_init.password.as_ref());
+    let was = if seen.notes.password.is_some() { "(another)" } else { "" };
+    match reference {
+        Some(reference) => {
+            let Some(stamp) = &reference.stamp else {
+                return Err(Refusal::new(
+                    format!("the secret {reference} was not read, so it cannot be compared"),
+                    "This is a fault of Holdfast; please report it.",
+                ));
+            };
+            if seen.notes.password.as_ref() != Some(&stamp.digest) {
+                notes.password = Some(stamp.digest.clone());
+                difference.password = Some(reference.clone());
+                difference.change("password", was, &format!("version {} of {reference}", stamp.version));
+            }
+        }
+        None if notes.password.take().is_some() => {
+            difference.write("cipassword", None, "password", was, "");
+        }
+        None => {}
+    }
+    Ok(())
+}
+
+fn declared(want: &Spec) -> BTreeSet<String> {
+    want.tags.iter().map(ToString::to_string).collect()
+}
+
+/// The tags to have: those that are declared, and those that others gave it. What a clone brought along from
+/// its template is nobody's wish for this guest.
+fn tags(want: &Spec, seen: &State) -> BTreeSet<String> {
+    let mut tags = declared(want);
+    match &seen.mark {
+        Some(mark) if mark.half_made => {}
+        _ => tags.extend(seen.tags.difference(&seen.notes.tags).cloned()),
+    }
+    if seen.mark.is_some() {
+        tags.insert(OUR_TAG.to_owned());
+    }
+    tags
+}
+
+/// Pins the host key that the agent read, where none is pinned. One that changed is never pinned by itself.
+fn pin(notes: &mut Notes, want: &Spec, seen: &State) -> bool {
+    match &seen.agent_host_key {
+        Some(AgentAnswer::Key(key)) if want.agent == Some(true) && notes.host_key.is_none() => {
+            notes.host_key = Some(key.clone());
+            true
+        }
+        _ => false,
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}

@@ -1,0 +1,367 @@
+//! Looking: which guests there are, whose they are, and what a wanted one that is not listed really means.
+//!
+//! A look in scope `All` at N wanted or marked guests costs N+3 requests: the list, the token's rights, the
+//! cluster's options, and one a guest. Only a guest with something open costs more: a power state that the
+//! list does not know yet, a host key that is not pinned yet, an address from DHCP (one request each).
+//! A look in scope `Only` at one guest costs five: the list, the options, its configuration, its exact power,
+//! its running tasks; three where it is not there, of which the last one tells that its number is free.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::future::{join_all, try_join, try_join3};
+use holdfast_core::ident::{Name, ResourceId};
+use holdfast_core::kind::{Kind as _, Look, Owner, Scope, Seen, TargetError};
+use holdfast_core::mark::{Mark, Realm};
+
+use super::configure::OUR_TAG;
+use super::spec::Spec;
+use super::state::{AgentAnswer, Power, SeenMark, State};
+use super::{VirtualMachine, preflight};
+use crate::client::Client;
+use crate::client::cluster::{Cluster, Guest, Rights};
+use crate::client::guests::{AgentError, Place};
+use crate::names::{HostKey, Vmid};
+
+/// The key that every sshd of the last ten years has, and the only kind that is pinned.
+const HOST_KEY_FILE: &str = "/etc/ssh/ssh_host_ed25519_key.pub";
+
+/// Reads what is wanted and, in scope `All`, everything else that carries our tag.
+pub(super) async fn look(
+    client: &Client,
+    realm: &Realm,
+    scope: Scope,
+    wanted: &BTreeMap<Name, Spec>,
+) -> Look<State> {
+    match View::take(client, realm, scope).await {
+        Err(error) => Look::failed(wanted.keys(), &error),
+        Ok(view) => view.look(wanted).await,
+    }
+}
+
+/// The cluster at one moment, and who looks at it.
+struct View<'a> {
+    client: &'a Client,
+    realm: &'a Realm,
+    scope: Scope,
+    cluster: Cluster,
+    /// Read in scope `All` alone; in scope `Only` it is asked whether a number is free.
+    rights: Option<Rights>,
+    tags_have_case: bool,
+}
+
+/// One guest as it was read.
+struct Read {
+    state: State,
+    owner: Owner,
+    /// The mark that decided.
+    mark: Option<Mark>,
+}
+
+type Reading = Result<Read, TargetError>;
+
+impl<'a> View<'a> {
+    async fn take(client: &'a Client, realm: &'a Realm, scope: Scope) -> Result<Self, TargetError> {
+        let doing = "listing the guests of the cluster";
+        let taken = match scope {
+            Scope::All => try_join3(client.cluster(), client.tags_have_case(), client.rights())
+                .await
+                .map(|(cluster, case, rights)| (cluster, case, Some(rights))),
+            Scope::Only => try_join(client.cluster(), client.tags_have_case())
+                .await
+                .map(|(cluster, case)| (cluster, case, None)),
+        };
+        let (cluster, tags_have_case, rights) = taken.map_err(|error| error.during(doing))?;
+        Ok(Self { client, realm, scope, cluster, rights, tags_have_case })
+    }
+
+    async fn look(&self, wanted: &BTreeMap<Name, Spec>) -> Look<State> {
+        let numbers: BTreeMap<Vmid, &Spec> = wanted.values().map(|spec| (spec.vmid, spec)).collect();
+        let guests: Vec<&Guest> =
+            self.cluster.guests.values().filter(|guest| self.is_read(guest, &numbers, wanted)).collect();
+        let readings =
+            join_all(guests.iter().map(|guest| self.read(guest, numbers.get(&guest.vmid).copied())));
+        let readings: BTreeMap<Vmid, Reading> =
+            guests.iter().map(|guest| guest.vmid).zip(readings.await).collect();
+        let mut look = Look { seen: BTreeMap::new(), incomplete: self.incomplete(), notices: Vec::new() };
+        let twice = declared_twice(wanted);
+        for (name, spec) in wanted {
+            let seen = match twice.get(&spec.vmid) {
+                Some(names) => Seen::Unknown(TargetError::rejected(
+                    format!("looking at vm {}", spec.vmid),
+                    format_args!("it is declared by {names}: a guest has one name"),
+                )),
+                None => self.wanted(name, spec, &readings).await,
+            };
+            look.seen.insert(name.clone(), seen);
+        }
+        for (vmid, reading) in readings.into_iter().filter(|(vmid, _)| !numbers.contains_key(vmid)) {
+            self.unwanted(&mut look, vmid, reading);
+        }
+        look.notices.extend(look.seen.values().filter_map(|seen| match seen {
+            Seen::Present { state, owner: Owner::Copied } => Some(copied(state.vmid)),
+            _ => None,
+        }));
+        look
+    }
+
+    /// Whether a guest's configuration is read: it is wanted, or its tag says that it may be ours. A look at
+    /// one reads of the latter those alone that bear a wanted name, since a guest of that name with another
+    /// number keeps a second one from being made.
+    fn is_read(&self, guest: &Guest, numbers: &BTreeMap<Vmid, &Spec>, wanted: &BTreeMap<Name, Spec>) -> bool {
+        let reachable = !guest.is_container && !self.cluster.is_offline(&guest.node);
+        let tagged = guest.tags.iter().any(|tag| tag.eq_ignore_ascii_case(OUR_TAG));
+        let named = || {
+            let of_name = |name: &Name| guest.name.as_deref() == Some(name.as_str());
+            wanted.iter().any(|(name, spec)| of_name(name) && !self.cluster.guests.contains_key(&spec.vmid))
+        };
+        reachable
+            && (numbers.contains_key(&guest.vmid)
+                || (tagged
+                    && match self.scope {
+                        Scope::All => true,
+                        Scope::Only => named(),
+                    }))
+    }
+
+    /// Why something of ours may be out of sight.
+    fn incomplete(&self) -> Option<String> {
+        let rights = self.rights.as_ref()?;
+        if !rights.allow_below("VM.Audit", "/vms") {
+            return Some("the token lacks `VM.Audit` on `/vms`, passed on to all guests, so some may be out of its sight".to_owned());
+        }
+        let tagged = |guest: &&Guest| guest.tags.iter().any(|tag| tag.eq_ignore_ascii_case(OUR_TAG));
+        let dark =
+            self.cluster.guests.values().filter(tagged).find(|guest| self.cluster.is_offline(&guest.node));
+        dark.map(|guest| format!("vm {} is on node `{}`, which is offline", guest.vmid, guest.node))
+    }
+
+    async fn read(&self, guest: &Guest, spec: Option<&Spec>) -> Reading {
+        let at = Place { node: guest.node.clone(), vmid: guest.vmid };
+        let doing = format!("reading vm {}", guest.vmid);
+        let config = self.client.config(&at).await.map_err(|error| error.during(&doing))?;
+        let (mut state, marks) = State::read(guest, &config, self.tags_have_case);
+        if self.scope == Scope::Only || state.running == Power::Unknown {
+            let current = self.client.current(&at).await.map_err(|error| error.during(&doing))?;
+            state.running = Power::read(&current.status);
+            state.template |= current.template;
+        }
+        if self.scope == Scope::Only {
+            let tasks = self.client.running_tasks(&at).await.map_err(|error| error.during(&doing))?;
+            state.task = tasks.into_iter().next();
+        }
+        if let Some(spec) = spec {
+            self.ask_agent(&at, spec, &mut state).await;
+        }
+        let (owner, mark) = whose(self.realm, &marks, state.vmid, state.uuid.as_deref());
+        if let (Owner::Ours(id), Some(mark)) = (&owner, &mark) {
+            let half_made = mark.object == State::new_object(state.vmid);
+            state.mark = Some(SeenMark { name: id.name.clone(), half_made });
+        }
+        Ok(Read { state, owner, mark })
+    }
+
+    /// Asks the guest itself only for what is needed and stands nowhere else.
+    async fn ask_agent(&self, at: &Place, spec: &Spec, state: &mut State) {
+        if !state.agent || state.running != Power::Running {
+            return;
+        }
+        if spec.agent == Some(true) && state.notes.host_key.is_none() {
+            state.agent_host_key = Some(match self.client.agent_file(at, HOST_KEY_FILE).await {
+                Ok(content) => host_key(&content),
+                Err(AgentError::Silent(why)) => AgentAnswer::Silent(why),
+                Err(AgentError::Refused(why)) => AgentAnswer::Refused(why),
+            });
+        }
+        if state.cloud_init.address.as_deref() == Some("dhcp") {
+            let addresses = self.client.agent_addresses(at).await.unwrap_or_default();
+            let mac = state.network.as_ref().and_then(|card| card.mac.as_ref());
+            let own =
+                addresses.iter().find(|(of, _)| Some(of.as_str()) == mac.map(crate::names::Mac::as_str));
+            state.agent_address = own.or(addresses.first()).map(|(_, address)| *address);
+        }
+    }
+
+    /// What a wanted name is, given what was read.
+    async fn wanted(&self, name: &Name, spec: &Spec, readings: &BTreeMap<Vmid, Reading>) -> Seen<State> {
+        let vmid = spec.vmid;
+        if let Some(reading) = readings.get(&vmid) {
+            return match reading {
+                Ok(Read { state, owner, .. }) => Seen::Present { state: state.clone(), owner: owner.clone() },
+                Err(error) => Seen::Unknown(error.clone()),
+            };
+        }
+        let doing = format!("looking at vm {vmid}");
+        match self.cluster.guests.get(&vmid) {
+            Some(guest) if guest.is_container => {
+                let called = guest.name.as_deref().unwrap_or("without a name");
+                let why = format!("{vmid} is a container ({called}): declare a number that is free");
+                Seen::Unknown(TargetError::rejected(doing, why))
+            }
+            Some(guest) => {
+                let why = format!("it is on node `{}`, which is offline", guest.node);
+                Seen::Unknown(TargetError::unavailable(doing, why))
+            }
+            None => self.missing(name, spec, readings).await,
+        }
+    }
+
+    /// A number that is not listed: free, out of sight, or left behind by a manifest that changed it.
+    async fn missing(&self, name: &Name, spec: &Spec, readings: &BTreeMap<Vmid, Reading>) -> Seen<State> {
+        let vmid = spec.vmid;
+        let id = self.id(name);
+        for reading in readings.values() {
+            match reading {
+                Ok(Read { state, owner, .. }) if *owner == Owner::Ours(id.clone()) => {
+                    return Seen::Present { state: state.clone(), owner: owner.clone() };
+                }
+                _ => {}
+            }
+        }
+        let doing = format!("looking for vm {vmid}");
+        let hidden = |why: &str| {
+            let why = format!(
+                "{why}: grant `VM.Audit` on `/vms` to the token and to its user, passed on to all guests"
+            );
+            Seen::Unknown(TargetError::rejected(&doing, why))
+        };
+        match &self.rights {
+            Some(rights) if !rights.allow("VM.Audit", &format!("/vms/{vmid}")) => {
+                return hidden(&format!(
+                    "the token lacks `VM.Audit` on `/vms/{vmid}`, so it cannot tell whether it is there"
+                ));
+            }
+            Some(_) => {}
+            None => match self.client.is_taken(vmid).await {
+                Ok(false) => {}
+                Ok(true) => return hidden("the number is taken by a guest that the token may not see"),
+                Err(error) => return Seen::Unknown(error.during(&doing)),
+            },
+        }
+        // It would have to be made, which a wrong node makes impossible.
+        match preflight::node(&self.cluster, &format!("making vm {vmid}"), &spec.node) {
+            Ok(()) => Seen::Absent,
+            Err(error) => Seen::Unknown(error),
+        }
+    }
+
+    /// What carries our tag and no wanted number: ours under another name, somebody else's, or a copy.
+    fn unwanted(&self, look: &mut Look<State>, vmid: Vmid, reading: Reading) {
+        let Read { state, owner, mark } = match reading {
+            Ok(read) => read,
+            Err(error) if self.scope == Scope::All => {
+                look.incomplete.get_or_insert_with(|| error.to_string());
+                return;
+            }
+            Err(_) => return,
+        };
+        match &owner {
+            Owner::Copied => look.notices.push(copied(vmid)),
+            Owner::Ours(id) if id.kind == VirtualMachine::NAME && self.scope == Scope::All => {
+                match look.seen.get(&id.name) {
+                    None => drop(look.seen.insert(id.name.clone(), Seen::Present { state, owner })),
+                    Some(Seen::Present { state: other, .. }) if other.vmid == vmid => {}
+                    Some(_) => look.notices.push(format!("vm {vmid} is marked as `{}` too", id.name)),
+                }
+            }
+            Owner::Nobody if mark.is_none() && self.scope == Scope::All => {
+                look.notices
+                    .push(format!("vm {vmid} has the tag `{OUR_TAG}`, and no mark of Holdfast in its notes"));
+            }
+            Owner::Ours(_) | Owner::Other(_) | Owner::Nobody => {}
+        }
+    }
+
+    fn id(&self, name: &Name) -> ResourceId {
+        ResourceId {
+            environment: self.realm.environment.clone(),
+            kind: VirtualMachine::NAME,
+            name: name.clone(),
+        }
+    }
+}
+
+/// Whose a guest is. Of several marks the one that names this very guest counts; a mark that was written with
+/// the clone names the number alone, which no copy shares.
+fn whose(realm: &Realm, marks: &[Mark], vmid: Vmid, uuid: Option<&str>) -> (Owner, Option<Mark>) {
+    let objects = [State::object(vmid, uuid), State::new_object(vmid)];
+    let own = marks.iter().find(|mark| objects.contains(&mark.object));
+    let mark = own.or(marks.first());
+    let object = own.map_or(objects[0].as_str(), |mark| mark.object.as_str());
+    (realm.owner(mark, object), mark.cloned())
+}
+
+fn copied(vmid: Vmid) -> String {
+    format!(
+        "vm {vmid} carries a mark that was copied from another guest: remove the line `holdfast: …` from its notes"
+    )
+}
+
+fn host_key(content: &str) -> AgentAnswer {
+    let words: Vec<&str> = content.split_whitespace().take(2).collect();
+    match HostKey::new(words.join(" ")) {
+        Ok(key) => AgentAnswer::Key(key),
+        Err(_) => AgentAnswer::Silent(format!("`{HOST_KEY_FILE}` holds no ed25519 key")),
+    }
+}
+
+/// Numbers that several names declare.
+fn declared_twice(wanted: &BTreeMap<Name, Spec>) -> BTreeMap<Vmid, String> {
+    let mut names: BTreeMap<Vmid, BTreeSet<&Name>> = BTreeMap::new();
+    for (name, spec) in wanted {
+        names.entry(spec.vmid).or_default().insert(name);
+    }
+    let several = names.into_iter().filter(|(_, names)| names.len() > 1);
+    several
+        .map(|(vmid, names)| {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            (vmid, names.join(" and "))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_core::ident::{EnvironmentName, SiteName};
+
+    use super::*;
+
+    fn realm() -> Realm {
+        Realm { site: SiteName::new("home").unwrap(), environment: EnvironmentName::new("core").unwrap() }
+    }
+
+    fn owner(marks: &[&str], vmid: u32, uuid: Option<&str>) -> Owner {
+        let marks: Vec<Mark> = marks.iter().map(|mark| Mark::parse(mark).unwrap()).collect();
+        whose(&realm(), &marks, Vmid::new(vmid).unwrap(), uuid).0
+    }
+
+    #[test]
+    fn a_mark_counts_on_the_very_guest_that_it_names() {
+        let mark = "home/core/VirtualMachine/a@101/u1";
+        assert!(matches!(owner(&[mark], 101, Some("u1")), Owner::Ours(_)));
+        assert_eq!(owner(&[mark], 102, Some("u2")), Owner::Copied, "a clone");
+        assert_eq!(owner(&[mark], 101, Some("u2")), Owner::Copied, "another guest with the same number");
+        assert_eq!(owner(&[], 101, Some("u1")), Owner::Nobody);
+        assert_eq!(
+            owner(&["home/kubernetes/VirtualMachine/a@101/u1"], 101, Some("u1")),
+            Owner::Other("home/kubernetes/VirtualMachine/a".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_half_made_guest_is_ours_and_a_clone_of_it_is_not() {
+        let mark = "home/core/VirtualMachine/a@101/new";
+        assert!(matches!(owner(&[mark], 101, Some("u1")), Owner::Ours(_)));
+        assert_eq!(owner(&[mark], 102, Some("u2")), Owner::Copied);
+        let both = ["home/core/VirtualMachine/b@9000/u0", mark];
+        assert!(matches!(owner(&both, 101, Some("u1")), Owner::Ours(id) if id.name.as_str() == "a"));
+    }
+
+    #[test]
+    fn only_an_ed25519_key_is_pinned() {
+        let line =
+            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEp1c3RBbkV4YW1wbGVLZXlOb3RBUmVhbE9uZUF0QWxs root@kube01\n";
+        assert!(matches!(host_key(line), AgentAnswer::Key(key) if !key.as_str().contains("root@")));
+        assert!(matches!(host_key(""), AgentAnswer::Silent(_)));
+        assert!(matches!(host_key("ssh-rsa AAAA x"), AgentAnswer::Silent(_)));
+    }
+}
