@@ -1,28 +1,17 @@
 //! Forges: the status of a commit, on each of them in its own way, and the rules of the outbox before them.
+//!
+//! A forge is one module that implements [`dialect::Dialect`] and one line in [`ForgeKind::dialect`]. What all
+//! of them have in common (requests, bounds, the meaning of most answers) is in `client` and `answer`.
 
+mod answer;
+mod client;
+mod dialect;
+mod error;
+mod gitea;
+mod github;
 pub mod outbox;
+mod settings;
 
-use std::time::Duration;
-
-/// Why a forge did not take a status, by what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PostError {
-    /// Nobody knows whether it arrived: a time-out, a cut connection, a 5xx. Posting it again is harmless.
-    #[error("the forge did not answer well: {why}")]
-    TryAgain { after: Option<Duration>, why: String },
-    /// A rate limit.
-    #[error("the forge asked for a pause")]
-    Limited { after: Option<Duration> },
-    /// Not pushed yet, or rewritten away.
-    #[error("the forge does not know the commit")]
-    NoSuchCommit,
-    /// The token or the repository is wrong: a person must act.
-    #[error("the forge refuses: {why}")]
-    Refused { why: String },
-    /// The description is longer than this forge takes, which is a mistake of ours.
-    #[error("the description is too long for the forge")]
-    TooLong,
-    /// It understood and said no, and does not say why in a way that we know.
-    #[error("the forge refuses for a reason of its own: {why}")]
-    Unclear { why: String },
-}
+pub use client::Forge;
+pub use error::PostError;
+pub use settings::{ForgeKind, Settings, SettingsError};

@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::PostError;
 
-/// How often a key is posted at most. GitHub refuses after 1,000 a commit and context; the last is kept for the end.
+/// How often a key is posted at most; the last is kept for the end.
 const MAX_POSTS: u32 = 50;
+/// How often the end itself may be tried while nobody knows whether it arrived: a forge that is broken for days must
+/// not leave a commit pending. GitHub refuses after 1,000 a commit and context.
+const MAX_TRIES: u32 = 900;
 /// Progress is posted at most this often, in seconds.
 const PROGRESS_EVERY: i64 = 60;
 /// How long a forge may not know a commit that was just pushed, in seconds.
@@ -25,7 +28,7 @@ pub struct Row {
     pub number: u32,
     /// The number of the newest one that the forge took; 0 for none.
     pub acknowledged: u32,
-    /// Posts so far, with those of which nobody knows whether they arrived.
+    /// Posts so far, with those of which nobody knows whether they arrived. What was refused is none.
     pub posts: u32,
     /// Failures in a row.
     pub failures: u32,
@@ -71,11 +74,11 @@ pub fn want(row: Option<&Row>, status: &Status, now: i64) -> Option<Row> {
 impl Row {
     /// When the row is to be posted; `None` where nothing is to be posted.
     pub fn due_at(&self) -> Option<i64> {
-        if self.dropped.is_some() || self.number <= self.acknowledged || self.posts >= MAX_POSTS {
+        if self.dropped.is_some() || self.number <= self.acknowledged {
             return None;
         }
         if self.wanted.state != StatusState::Pending {
-            return Some(self.next_try);
+            return (self.posts < MAX_TRIES).then_some(self.next_try);
         }
         if self.posts + 1 >= MAX_POSTS {
             return None;
@@ -87,7 +90,10 @@ impl Row {
     /// What the forge's answer to the payload `number` makes of the row. `jitter` lies between 0 and 1.
     #[must_use]
     pub fn answered(&self, number: u32, answer: &Result<(), PostError>, now: i64, jitter: f64) -> Self {
-        let mut row = Self { posts: self.posts + 1, last_post: Some(now), ..self.clone() };
+        let may_have_arrived =
+            matches!(answer, Ok(()) | Err(PostError::TryAgain { .. } | PostError::Unclear { .. }));
+        let posts = self.posts + u32::from(may_have_arrived);
+        let mut row = Self { posts, last_post: Some(now), ..self.clone() };
         let error = match answer {
             Ok(()) => {
                 row.acknowledged = row.acknowledged.max(number);
@@ -229,7 +235,38 @@ mod tests {
         assert_eq!(row.due_at(), None);
         let end = after(&row, StatusState::Failure, "held").unwrap();
         assert!(end.due_at().is_some());
-        assert_eq!(Row { posts: MAX_POSTS, ..end }.due_at(), None);
+    }
+
+    #[test]
+    fn a_forge_that_is_broken_for_days_still_gets_the_end() {
+        let mut row = after(&pending(), StatusState::Failure, "held").unwrap();
+        let broken = Err(PostError::TryAgain { after: None, why: "502".to_owned() });
+        let (mut tries, mut now) = (0, 100);
+        while let Some(at) = row.due_at() {
+            now = at;
+            row = row.answered(row.number, &broken, now, 1.0);
+            tries += 1;
+        }
+        assert_eq!(tries, MAX_TRIES);
+        assert!(now > 6 * 24 * 3600, "{now}");
+    }
+
+    #[test]
+    fn what_was_refused_is_no_post() {
+        let row = pending();
+        let posts = |answer: Result<(), PostError>| row.answered(1, &answer, 101, 0.0).posts;
+        let why = || "x".to_owned();
+        assert_eq!(posts(Ok(())), 1);
+        assert_eq!(posts(Err(PostError::TryAgain { after: None, why: why() })), 1);
+        assert_eq!(posts(Err(PostError::Unclear { why: why() })), 1);
+        for refused in [
+            PostError::Limited { after: None },
+            PostError::NoSuchCommit,
+            PostError::Refused { why: why() },
+            PostError::TooLong,
+        ] {
+            assert_eq!(posts(Err(refused)), 0);
+        }
     }
 
     #[test]
