@@ -98,7 +98,7 @@ impl Diagnostic {
     /// Several helps, or none.
     #[must_use]
     pub fn helps<S: AsRef<str>>(self, helps: impl IntoIterator<Item = S>) -> Self {
-        helps.into_iter().fold(self, |diagnostic, help| diagnostic.help(help))
+        helps.into_iter().fold(self, Self::help)
     }
 
     #[must_use]

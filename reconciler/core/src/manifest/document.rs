@@ -57,7 +57,7 @@ pub(crate) fn header<'t>(spot: Spot<'t>, findings: &mut Findings) -> Option<Head
         return None;
     }
     let api_version = spot.required_text("/apiVersion", HOLDFAST_V1, findings);
-    let kind = spot.required_text("/kind", "VirtualMachine", findings);
+    let kind = spot.required_text("/kind", "<kind>", findings);
     Some(Header { api_version: api_version?, kind: kind? })
 }
 
@@ -101,19 +101,16 @@ impl Reader<'_> {
     }
 
     fn unknown_kind(&self, spot: Spot<'_>, header: &Header<'_>) -> super::Diagnostic {
-        let unknown = spot.at_value("/kind", format!("there is no kind {}", words::tick(header.kind)));
         if header.kind == site::KIND {
-            return unknown.label("not here").help(format!("the site is declared in `{}`", site::PATH));
+            let title = "the site is declared in the wrong file";
+            let help = format!("declare it in `{}`, and nowhere else", site::PATH);
+            return spot.at_value("/kind", title).label("not here").help(help);
         }
+        let unknown = spot.at_value("/kind", format!("there is no kind {}", words::tick(header.kind)));
         let names: Vec<&str> = self.kinds.keys().map(KindName::as_str).chain([environment::KIND]).collect();
         let near = words::did_you_mean(header.kind, names.iter().copied());
-        let of_kubernetes = near.is_none() && header.api_version != HOLDFAST_V1;
-        let rest = if of_kubernetes {
-            "objects of Kubernetes are deployed by an Argo CD `Application`, not from here".to_owned()
-        } else {
-            format!("the kinds are {}", words::list(&names, "and"))
-        };
-        unknown.label("not a kind").helps(near.or(Some(rest)))
+        let all = format!("the kinds are {}", words::list(&names, "and"));
+        unknown.label("not a kind").help(near.unwrap_or(all))
     }
 
     /// Reads a document of the environment `home` that declares a resource. `None` where it has no identity;
@@ -129,7 +126,7 @@ impl Reader<'_> {
         let (kind, compiled) = self.kind(spot, header, findings)?;
         let (kind, ours) = (kind.clone(), kind.is_ours());
         let mut mentions = metadata(spot, ours, findings);
-        let name = name(spot, findings);
+        let name = name(spot, ours, findings);
         let (base, mut spec) =
             if ours { ("/spec", our_spec(spot, findings)?) } else { ("", their_spec(spot)) };
         let mut fits = spot.check(base, &spec, compiled, findings);
@@ -161,14 +158,27 @@ fn declaration(spot: Spot<'_>, id: ResourceId, spec: Value, mentions: Vec<Mentio
     Declaration { id, spec, path: spot.path, name: spot.value_span("/metadata/name"), declared, mentions }
 }
 
-fn name(spot: Spot<'_>, findings: &mut Findings) -> Option<Name> {
+fn name(spot: Spot<'_>, ours: bool, findings: &mut Findings) -> Option<Name> {
+    if !ours && let Some(key) = spot.misspelt("/metadata", "name") {
+        let title = format!("`metadata.name` is missing, and {} is written instead", words::tick(key));
+        findings
+            .push(spot.at_key(&format!("/metadata/{}", super::yaml::token(key)), title).label("misspelt?"));
+        return None;
+    }
     let text = spot.required_text("/metadata/name", "a-name", findings)?;
     Name::new(text)
         .map_err(|error| {
             let title = format!("the name {} {error}", words::tick(text));
-            findings.push(spot.at_value("/metadata/name", title).label("not a name"));
+            let help = usable(text).map(|name| format!("call it `{name}`"));
+            findings.push(spot.at_value("/metadata/name", title).label("not a name").helps(help));
         })
         .ok()
+}
+
+/// A name that can be used, made of one that cannot.
+pub(crate) fn usable(text: &str) -> Option<Name> {
+    let name = text.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric() && c != '.', "-");
+    Name::new(name.trim_matches(['-', '.'])).ok()
 }
 
 /// Checks the metadata and the fields around it. Gives what it says is needed.
@@ -218,7 +228,7 @@ fn annotated(spot: Spot<'_>) -> Vec<Mention> {
 
 fn our_spec(spot: Spot<'_>, findings: &mut Findings) -> Option<Value> {
     let spec = spot.value().get("spec").cloned();
-    if spec.is_none() {
+    if spec.is_none() && spot.misspelt("", "spec").is_none() {
         findings.push(
             spot.at_key("", "`spec` is missing").label("without `spec`").help("add `spec:` and its fields"),
         );

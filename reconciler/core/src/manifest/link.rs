@@ -227,9 +227,10 @@ impl<'t> Linker<'_, 't> {
             .map(|known| known.name.as_str());
         match words::closest(id.name.as_str(), alike) {
             Some(name) => {
-                let meant = match id.environment == from.environment {
-                    true => format!("{}/{name}", id.kind),
-                    false => format!("{}/{}/{name}", id.environment, id.kind),
+                let meant = if id.environment == from.environment {
+                    format!("{}/{name}", id.kind)
+                } else {
+                    format!("{}/{}/{name}", id.environment, id.kind)
                 };
                 diagnostic.help(format!("did you mean {}?", words::tick(&meant)))
             }

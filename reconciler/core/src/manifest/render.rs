@@ -278,7 +278,10 @@ fn looks_secret(line: &str) -> Vec<Range<usize>> {
             let quoted = trimmed.chars().next().filter(|c| matches!(c, '"' | '\''));
             let length = match quoted {
                 Some(quote) => trimmed[1..].find(quote).map_or(trimmed.len(), |end| end + 2),
-                None if in_flow => trimmed.find([',', '}']).unwrap_or(trimmed.len()),
+                None if in_flow => {
+                    let end = trimmed.find([',', '}']).unwrap_or(trimmed.len());
+                    trimmed[..end].trim_end().len()
+                }
                 None => trimmed.find(" #").unwrap_or(trimmed.len()),
             };
             found.push(start..start + length);

@@ -110,7 +110,8 @@ fn read_one(spot: Spot<'_>, schema: &Compiled, findings: &mut Findings) -> SiteF
         SiteName::new(name)
             .map_err(|error| {
                 let title = format!("the site's name {} {error}", words::tick(name));
-                findings.push(spot.at_value("/metadata/name", title).label("the site's name"));
+                let help = document::usable(name).map(|name| format!("call it `{name}`"));
+                findings.push(spot.at_value("/metadata/name", title).label("the site's name").helps(help));
             })
             .ok()
     });
@@ -128,21 +129,28 @@ fn read_one(spot: Spot<'_>, schema: &Compiled, findings: &mut Findings) -> SiteF
         match EnvironmentName::new(name.as_str()) {
             Err(error) => {
                 let title = format!("the environment's name {} {error}", words::tick(name));
-                let help = "choose another name, and call its folder the same";
-                findings.push(spot.at_value(&pointer, title).label("an environment's name").help(help));
+                let help = document::usable(name).filter(|usable| usable.as_str() != name);
+                let help =
+                    help.map_or_else(|| "choose another name".to_owned(), |name| format!("call it `{name}`"));
+                findings.push(
+                    spot.at_value(&pointer, title)
+                        .label("an environment's name")
+                        .help(format!("{help}, and its folder too")),
+                );
                 site.listed = false;
             }
-            Ok(environment) => match seen.get(name.as_str()) {
-                Some(first) => findings.push(
-                    spot.at_value(&pointer, format!("environment {} is listed twice", words::tick(name)))
-                        .label("here again")
-                        .also(spot.path, spot.value_span(first), "first here"),
-                ),
-                None => {
+            Ok(environment) => {
+                if let Some(first) = seen.get(name.as_str()) {
+                    findings.push(
+                        spot.at_value(&pointer, format!("environment {} is listed twice", words::tick(name)))
+                            .label("here again")
+                            .also(spot.path, spot.value_span(first), "first here"),
+                    );
+                } else {
                     seen.insert(name, pointer);
                     site.environments.push(environment);
                 }
-            },
+            }
         }
     }
     site

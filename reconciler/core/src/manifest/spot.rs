@@ -62,22 +62,25 @@ impl<'t> Spot<'t> {
     }
 
     fn fault(&self, base: &str, fault: Fault) -> Diagnostic {
-        let Fault { pointer, at, title, label, help, secret } = fault;
+        let Fault { pointer, at, title, label, help, hide } = fault;
         let pointer = format!("{base}{pointer}");
         let diagnostic = match at {
             At::Key => self.at_key(&pointer, title),
             At::Value => self.at_value(&pointer, title),
         };
         let diagnostic = diagnostic.label(label).helps(help);
-        if !secret {
-            return diagnostic;
+        match hide {
+            Some(pointer) => {
+                diagnostic.hidden(self.document.nearest(&format!("{base}{pointer}")).value.clone())
+            }
+            None => diagnostic,
         }
-        let around = match at {
-            At::Key => pointer.rsplit_once('/').map_or("", |(around, _)| around),
-            At::Value => &pointer,
-        };
-        let hidden = self.document.nearest(around).value.clone();
-        diagnostic.hidden(hidden)
+    }
+
+    /// A field of an object that is written like one that should be there and is not.
+    pub(crate) fn misspelt(&self, object: &str, field: &str) -> Option<&'t str> {
+        let object = self.document.value.pointer(object)?.as_object()?;
+        object.keys().map(String::as_str).find(|key| words::closest(key, [field]).is_some())
     }
 
     /// A text that must stand at a pointer: says so where it does not.
@@ -95,6 +98,16 @@ impl<'t> Spot<'t> {
                 .label("expected a string"),
             None => {
                 let around = pointer.rsplit_once('/').map_or("", |(around, _)| around);
+                if let Some(key) = self.misspelt(around, name) {
+                    let title = format!("unknown field {} in the manifest", words::tick(key));
+                    // Below the top somebody else says it.
+                    if around.is_empty() {
+                        let key = format!("/{}", super::yaml::token(key));
+                        let help = format!("did you mean {}?", words::tick(name));
+                        findings.push(self.at_key(&key, title).label("there is no such field").help(help));
+                    }
+                    return None;
+                }
                 let title = format!("{} is missing", words::tick(&pointer[1..].replace('/', ".")));
                 self.at_key(around, title).label(format!("without {}", words::tick(name)))
             }

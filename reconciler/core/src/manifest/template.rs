@@ -70,7 +70,7 @@ impl<'t> Templates<'t> {
         source: &'t str,
         vars: &Value,
         used: Used<'_>,
-    ) -> Result<Rendered, Option<Diagnostic>> {
+    ) -> Result<Rendered, Option<Box<Diagnostic>>> {
         let known = self.compiled.get(path).copied();
         if known == Some(false) {
             return Err(None);
@@ -78,30 +78,28 @@ impl<'t> Templates<'t> {
         if known.is_none() {
             let added = self.environment.add_template_owned(path.to_owned(), source);
             self.compiled.insert(path.to_owned(), added.is_ok());
-            added.map_err(|error| Some(explain(&error, path, source, vars, &used)))?;
+            added.map_err(|error| Box::new(explain(&error, path, source, vars, &used)))?;
         }
         let variables = vars.to_string();
         if source.contains(MARK) || variables.contains(MARK) {
             let title = format!("template {} holds the private character U+10FFFD", words::tick(path));
-            return Err(Some(Diagnostic::error(title).at(used.0, used.1).label("used here")));
+            return Err(Some(Box::new(Diagnostic::error(title).at(used.0, used.1).label("used here"))));
         }
         // Nobody can write a text that holds its own hash, so what looks like a place of a secret is one.
         let nonce = hex(&Sha256::digest(format!("{path}\0{source}\0{variables}"))[..16]);
         *self.calls.lock().unwrap_or_else(PoisonError::into_inner) =
             Calls { nonce: nonce.clone(), secrets: Vec::new() };
         let output =
-            self.run(path, vars).map_err(|error| Some(explain(&error, path, source, vars, &used)))?;
+            self.run(path, vars).map_err(|error| Box::new(explain(&error, path, source, vars, &used)))?;
         let secrets = std::mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner)).secrets;
         let bytes = output.len();
-        match pieces(&output, &nonce, &secrets) {
-            Some(text) => Ok(Rendered { text, bytes }),
-            None => {
-                let title = format!("template {} changes the text of a secret", words::tick(path));
-                let help = "write `{{ vault(\"path\", \"key\") }}` without a filter; the value is not known \
-                            when templates are rendered";
-                Err(Some(Diagnostic::error(title).at(used.0, used.1).label("used here").help(help)))
-            }
+        if let Some(text) = pieces(&output, &nonce, &secrets) {
+            return Ok(Rendered { text, bytes });
         }
+        let title = format!("template {} changes the text of a secret", words::tick(path));
+        let help = "write `{{ vault(\"path\", \"key\") }}` without a filter; the value is not known \
+                    when templates are rendered";
+        Err(Some(Box::new(Diagnostic::error(title).at(used.0, used.1).label("used here").help(help))))
     }
 
     fn run(&mut self, path: &str, vars: &Value) -> Result<String, Error> {

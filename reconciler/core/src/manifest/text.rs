@@ -115,7 +115,7 @@ impl<'t> Texts<'t> {
             }
             Err(diagnostic) => {
                 match diagnostic {
-                    Some(diagnostic) => findings.push(diagnostic),
+                    Some(diagnostic) => findings.push(*diagnostic),
                     None => self.failed_again = true,
                 }
                 Some(json!(""))
@@ -131,19 +131,14 @@ impl<'t> Texts<'t> {
         spot: Spot<'_>,
         findings: &mut Findings,
     ) -> Value {
-        match self.left.checked_sub(bytes) {
-            Some(left) => {
-                self.left = left;
-                text
-            }
-            None => {
-                let title = format!("the texts of this commit have more than {MAX_TEXT} bytes");
-                findings.push(
-                    spot.at_value(at, title).label("this one is too much").help("use fewer or smaller files"),
-                );
-                json!("")
-            }
+        if let Some(left) = self.left.checked_sub(bytes) {
+            self.left = left;
+            return text;
         }
+        let title = format!("the texts of this commit have more than {MAX_TEXT} bytes");
+        findings
+            .push(spot.at_value(at, title).label("this one is too much").help("use fewer or smaller files"));
+        json!("")
     }
 
     /// A file of the repository, as text.

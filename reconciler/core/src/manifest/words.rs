@@ -19,9 +19,9 @@ pub(crate) fn safe(text: &str) -> String {
     }
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
         if is_hostile(c) {
-            out.extend(c.escape_default())
+            out.extend(c.escape_default());
         } else {
-            out.push(c)
+            out.push(c);
         }
         out
     })

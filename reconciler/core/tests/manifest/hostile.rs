@@ -118,8 +118,8 @@ proptest! {
 
 #[test]
 fn much_of_everything_is_bounded() {
-    let unknown: String = (0..9_000).map(|n| format!("  k{n}: 1\n")).collect();
-    survives(&repository(machine("a", "", &unknown).as_bytes(), TEMPLATE, None));
+    let unknown: Vec<String> = (0..9_000).map(|n| format!("  k{n}: 1\n")).collect();
+    survives(&repository(machine("a", "", &unknown.concat()).as_bytes(), TEMPLATE, None));
     let many: Vec<String> = (0..6_000).map(|n| format!("Machine/x{n}")).collect();
     let needs = format!("  dependsOn: [{}]\n", many.join(", "));
     survives(&repository(machine("a", &needs, "").as_bytes(), TEMPLATE, None));
@@ -139,9 +139,10 @@ fn much_of_everything_is_bounded() {
 
 #[test]
 fn one_large_file_used_often_is_refused() {
-    let uses: String =
+    let uses: Vec<String> =
         (0..40).map(|n| format!("    - {{ path: /f{n}, content: {{ file: files/big }} }}\n")).collect();
-    let mut tree = tree(&[("environments/core/a.yaml", &machine("a", "", &format!("  files:\n{uses}")))]);
+    let mut tree =
+        tree(&[("environments/core/a.yaml", &machine("a", "", &format!("  files:\n{}", uses.concat())))]);
     tree.files.insert("files/big".to_owned(), vec![b'x'; 1 << 20]);
     assert_eq!(read_tree(&tree).unwrap_err().count(), 8);
 }

@@ -32,8 +32,13 @@ fn parse(case: &str) -> Tree {
     }
     for (path, hexadecimal, text) in sections {
         let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
-        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-        let bytes = if hexadecimal { digits.chunks(2).map(byte).collect() } else { text.into_bytes() };
+        let value = |digit: u8| char::from(digit).to_digit(16).expect("only digits are left");
+        let byte = |pair: &[u8]| u8::try_from(pair.iter().fold(0, |sum, digit| sum * 16 + value(*digit)));
+        let bytes = if hexadecimal {
+            digits.chunks(2).map(byte).collect::<Result<_, _>>().expect("two digits are a byte")
+        } else {
+            text.into_bytes()
+        };
         tree.files.insert(path, bytes);
     }
     if !bare {

@@ -8,7 +8,8 @@ use serde_json::json;
 use crate::kinds::{MachineSpec, machine, read_tree, tree};
 
 fn id(text: &str) -> ResourceId {
-    ResourceId::parse_in(&EnvironmentName::new("core").unwrap(), text).unwrap()
+    let core = EnvironmentName::new("core").expect("a label");
+    ResourceId::parse_in(&core, text).expect("a resource")
 }
 
 fn names(desired: &Desired) -> Vec<String> {

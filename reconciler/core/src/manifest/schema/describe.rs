@@ -142,11 +142,23 @@ pub(crate) fn is_what(value: &Value) -> &'static str {
     }
 }
 
+/// What a field is, as its type says: the first sentence, as a phrase.
+pub(crate) fn about(schema: &Value) -> Option<String> {
+    let text = schema.get("description")?.as_str()?.lines().next()?;
+    let text = text.split(". ").next().unwrap_or(text).trim_end_matches('.');
+    let mut letters = text.chars();
+    let first = letters.next()?;
+    // `DNS servers` stays as it is.
+    let is_word = letters.clone().next().is_some_and(char::is_lowercase) || letters.as_str().starts_with(' ');
+    let first = if is_word { first.to_lowercase().to_string() } else { first.to_string() };
+    Some(words::clip(&format!("{first}{}", letters.as_str()), 200))
+}
+
 /// A value as a manifest might write it, where one can be made up.
 pub(crate) fn example(root: &Value, schema: &Value) -> Option<String> {
     let schema = *alternatives(root, schema).first()?;
     let given = schema.get("examples").and_then(|examples| examples.get(0));
-    if let Some(value) = given.or_else(|| schema.get("default").filter(|value| !value.is_null())) {
+    if let Some(value) = given {
         return Some(value.to_string()).filter(|text| text.len() <= 60);
     }
     if let Some(Value::String(first)) = allowed(root, schema).and_then(|values| values.first().cloned()) {

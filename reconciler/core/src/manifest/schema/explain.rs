@@ -5,38 +5,16 @@ use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
 use super::Written;
-use super::describe::{allowed, alternatives, example, is_secret, is_what, types, wanted, wants_only_secret};
+use super::describe::{
+    about, allowed, alternatives, example, is_secret, is_what, types, wanted, wants_only_secret,
+};
+use super::fault::{At, Fault, Found, name_of, together};
+use super::limits::limits;
 use crate::manifest::words;
 use crate::manifest::yaml::token;
 
 /// The most errors of one document that are explained.
 const MOST: usize = 200;
-
-/// Which part of a field is at fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum At {
-    Key,
-    Value,
-}
-
-/// One thing that does not fit the schema.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) pointer: String,
-    pub(crate) at: At,
-    pub(crate) title: String,
-    pub(crate) label: String,
-    pub(crate) help: Vec<String>,
-    /// The value at the pointer may be a secret: it is not to be shown.
-    pub(crate) secret: bool,
-}
-
-/// What was found, before what belongs together is brought together.
-enum Found {
-    Fault(Fault),
-    Unknown { object: String, field: String, meant: Option<String>, fields: Vec<String>, secret: bool },
-    Missing { object: String, field: String, example: Option<String>, secret: bool },
-}
 
 pub(super) fn explain<'a>(
     schema: &Value,
@@ -48,7 +26,7 @@ pub(super) fn explain<'a>(
     for error in validator.iter_errors(value).take(MOST) {
         explainer.error(&error);
     }
-    explainer.faults()
+    together(explainer.found)
 }
 
 struct Explainer<'e, 'a> {
@@ -58,7 +36,7 @@ struct Explainer<'e, 'a> {
     found: Vec<Found>,
 }
 
-impl<'a> Explainer<'_, 'a> {
+impl Explainer<'_, '_> {
     fn error(&mut self, error: &ValidationError<'_>) {
         let pointer = error.instance_path().as_str().to_owned();
         let secret = self.within_secret(error);
@@ -66,20 +44,25 @@ impl<'a> Explainer<'_, 'a> {
             ValidationErrorKind::AdditionalProperties { unexpected }
             | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
                 let fields = self.fields(error);
-                for field in unexpected {
+                for field in unexpected.iter().take(MOST) {
                     let meant = words::closest(field, fields.iter().map(String::as_str)).map(str::to_owned);
+                    // A misspelt `password` is followed by a password.
+                    let secret =
+                        secret || meant.as_ref().is_some_and(|meant| self.takes_secret(error, meant));
                     let (object, field) = (pointer.clone(), field.clone());
                     self.found.push(Found::Unknown { object, field, meant, fields: fields.clone(), secret });
                 }
             }
             ValidationErrorKind::Required { property } => {
                 let field = property.as_str().unwrap_or_default().to_owned();
-                let example = self
-                    .subschema(error)
-                    .get("properties")
-                    .and_then(|fields| fields.get(&field))
-                    .and_then(|schema| example(self.schema, schema));
-                self.found.push(Found::Missing { object: pointer, field, example, secret });
+                let schema = self.subschema(error).get("properties").and_then(|fields| fields.get(&field));
+                let example = schema.and_then(|schema| example(self.schema, schema));
+                let help = match (example, schema.and_then(about)) {
+                    (Some(example), _) => format!("add it, for example `{field}: {example}`"),
+                    (None, Some(about)) => format!("add it: {about}"),
+                    (None, None) => "add it".to_owned(),
+                };
+                self.found.push(Found::Missing { object: pointer, field, help });
             }
             ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
                 self.alternatives(error, context);
@@ -118,7 +101,8 @@ impl<'a> Explainer<'_, 'a> {
         help: Vec<String>,
         secret: bool,
     ) {
-        self.found.push(Found::Fault(Fault { pointer, at, title, label: label.into(), help, secret }));
+        let hide = secret.then(|| pointer.clone());
+        self.found.push(Found::Fault(Fault { pointer, at, title, label: label.into(), help, hide }));
     }
 
     /// The schema whose keyword was broken.
@@ -132,6 +116,12 @@ impl<'a> Explainer<'_, 'a> {
     fn within_secret(&self, error: &ValidationError<'_>) -> bool {
         let path = error.schema_path().as_str();
         path.match_indices('/').filter_map(|(end, _)| self.schema.pointer(&path[..end])).any(is_secret)
+    }
+
+    /// Whether a field of the object of an error takes nothing but a reference to a secret.
+    fn takes_secret(&self, error: &ValidationError<'_>, field: &str) -> bool {
+        let schema = self.subschema(error).get("properties").and_then(|fields| fields.get(field));
+        schema.is_some_and(|schema| wants_only_secret(self.schema, schema))
     }
 
     /// The fields that the object of an error may have.
@@ -166,7 +156,7 @@ impl<'a> Explainer<'_, 'a> {
         let wanted = wanted(self.schema, schema);
         let title = format!("{} is {}, but {wanted} is needed", words::tick(&name), is_what(&value));
         let help = self.type_help(pointer, &name, &value, schema);
-        let secret = alternatives(self.schema, schema).into_iter().any(is_secret);
+        let secret = wants_only_secret(self.schema, schema);
         self.fault(pointer.to_owned(), At::Value, title, format!("expected {wanted}"), help, secret);
     }
 
@@ -197,12 +187,18 @@ impl<'a> Explainer<'_, 'a> {
             && let Value::String(digits) = value
         {
             let bare = digits.replace('_', "");
-            if bare.parse::<i64>().is_ok() && short {
+            if bare.parse::<i64>().is_ok() {
                 let what = if plain { "without `_`" } else { "without quotes" };
                 return vec![format!("write the number {what}: {}", assign(&bare))];
             }
-            let example = example(self.schema, schema).unwrap_or_default();
-            return vec![format!("write a number, for example {}", assign(&example))];
+        }
+        if let Some(example) = self.typed_example(value, schema) {
+            let what = match types(alternatives[0]).first() {
+                Some(&("integer" | "number")) => "write a number, for example ",
+                Some(&"array") => "write a list, for example ",
+                _ => "for example ",
+            };
+            return vec![format!("{what}{}", assign(&example))];
         }
         if let Some(fields) = alternatives.first().and_then(|schema| schema.get("properties")?.as_object())
             && alternatives.len() == 1
@@ -210,8 +206,21 @@ impl<'a> Explainer<'_, 'a> {
             let names: Vec<&String> = fields.keys().collect();
             return vec![format!("its fields are {}", words::list(&names, "and"))];
         }
-        let example = example(self.schema, schema);
-        example.map(|example| format!("for example {}", assign(&example))).into_iter().collect()
+        Vec::new()
+    }
+
+    /// What might stand in the place of a value of a wrong type.
+    fn typed_example(&self, value: &Value, schema: &Value) -> Option<String> {
+        let first = *alternatives(self.schema, schema).first()?;
+        if first.get("properties").is_some() && !is_secret(first) {
+            return None;
+        }
+        match value {
+            Value::String(text) if types(first).contains(&"array") && text.len() <= 40 => {
+                Some(format!("[{}]", words::safe(text)))
+            }
+            _ => example(self.schema, schema),
+        }
     }
 
     fn wrong_value(&mut self, error: &ValidationError<'_>) {
@@ -234,10 +243,9 @@ impl<'a> Explainer<'_, 'a> {
                 format!("{} is {}, which is not allowed", words::tick(&name_of(pointer)), is_what(other))
             }
         };
-        let mut help = vec![format!("write {}", words::list(&words, "or"))];
         let text = value.as_str().unwrap_or_default();
-        help.extend(words::did_you_mean(text, words.iter().map(String::as_str)));
-        help.reverse();
+        let near = words::did_you_mean(text, words.iter().map(String::as_str));
+        let help = near.into_iter().chain([format!("write {}", words::list(&words, "or"))]).collect();
         self.fault(pointer.to_owned(), At::Value, title, "not one of the allowed values", help, false);
     }
 
@@ -260,6 +268,9 @@ impl<'a> Explainer<'_, 'a> {
                     )
             })
         };
+        if let Some((at, allowed)) = self.tags(context) {
+            return self.value_fault(&at, &allowed);
+        }
         let nested_fits =
             |errors: &&Vec<ValidationError<'static>>| !errors.is_empty() && of_this_type(errors);
         let best = context.iter().filter(nested_fits).min_by_key(|errors| self.cost(errors, depth));
@@ -267,6 +278,24 @@ impl<'a> Explainer<'_, 'a> {
             Some(errors) => errors.iter().for_each(|error| self.error(error)),
             None => self.type_fault(pointer, &schema),
         }
+    }
+
+    /// Where every alternative has a tag at the same place and none is the one that is written: that place,
+    /// and all tags.
+    fn tags(&self, context: &[Vec<ValidationError<'static>>]) -> Option<(String, Vec<Value>)> {
+        let mut found: Option<(String, Vec<Value>)> = None;
+        for errors in context {
+            let tag =
+                errors.iter().find(|error| matches!(error.kind(), ValidationErrorKind::Constant { .. }))?;
+            let pointer = tag.instance_path().as_str().to_owned();
+            let values = allowed(self.schema, self.subschema(tag))?;
+            match &mut found {
+                None => found = Some((pointer, values)),
+                Some((at, all)) if *at == pointer => all.extend(values),
+                Some(_) => return None,
+            }
+        }
+        found
     }
 
     /// How far a value is from an alternative.
@@ -287,134 +316,4 @@ impl<'a> Explainer<'_, 'a> {
             })
             .sum()
     }
-
-    /// Brings together what belongs together: a misspelt field is not also missing, and the missing fields
-    /// of one object are one fault.
-    fn faults(self) -> Vec<Fault> {
-        let meant: Vec<(String, String)> = self
-            .found
-            .iter()
-            .filter_map(|found| match found {
-                Found::Unknown { object, meant: Some(meant), .. } => Some((object.clone(), meant.clone())),
-                _ => None,
-            })
-            .collect();
-        let mut faults: Vec<Fault> = Vec::new();
-        let mut missing: Vec<Lacking> = Vec::new();
-        for found in self.found {
-            match found {
-                Found::Fault(fault) => faults.push(fault),
-                Found::Unknown { object, field, meant, fields, secret } => {
-                    faults.push(unknown(&object, &field, meant.as_deref(), &fields, secret));
-                }
-                Found::Missing { object, field, example, secret } => {
-                    if meant.contains(&(object.clone(), field.clone())) {
-                        continue;
-                    }
-                    match missing.iter_mut().find(|lacking| lacking.object == object) {
-                        Some(lacking) if !lacking.fields.contains(&field) => lacking.fields.push(field),
-                        Some(_) => {}
-                        None => missing.push(Lacking { object, fields: vec![field], example, secret }),
-                    }
-                }
-            }
-        }
-        faults.extend(missing.into_iter().map(Lacking::fault));
-        faults.sort_by(|a, b| (&a.pointer, a.at, &a.title).cmp(&(&b.pointer, b.at, &b.title)));
-        faults.dedup();
-        faults
-    }
-}
-
-fn unknown(object: &str, field: &str, meant: Option<&str>, fields: &[String], secret: bool) -> Fault {
-    let help = match meant {
-        Some(meant) => vec![format!("did you mean {}?", words::tick(meant))],
-        None if fields.is_empty() => vec!["leave it out".to_owned()],
-        None => vec![format!("the fields here are {}", words::list(fields, "and"))],
-    };
-    Fault {
-        pointer: format!("{object}/{}", token(field)),
-        at: At::Key,
-        title: format!("unknown field {} in {}", words::tick(field), words::tick(&name_of(object))),
-        label: "there is no such field".to_owned(),
-        help,
-        secret,
-    }
-}
-
-/// The fields that an object must have and has not.
-struct Lacking {
-    object: String,
-    fields: Vec<String>,
-    /// How the first of them might be written.
-    example: Option<String>,
-    secret: bool,
-}
-
-impl Lacking {
-    fn fault(self) -> Fault {
-        let listed = words::list(&self.fields, "and");
-        let verb = if self.fields.len() == 1 { "is" } else { "are" };
-        let help = match (self.fields.as_slice(), self.example) {
-            ([field], Some(example)) => format!("add it, for example `{field}: {example}`"),
-            ([_], None) => "add it".to_owned(),
-            _ => "add them".to_owned(),
-        };
-        Fault {
-            title: format!("{listed} {verb} missing in {}", words::tick(&name_of(&self.object))),
-            pointer: self.object,
-            at: At::Key,
-            label: format!("without {listed}"),
-            help: vec![help],
-            secret: self.secret,
-        }
-    }
-}
-
-/// What a keyword that limits a value asks for: a phrase that follows the value's name, and help.
-fn limits(error: &ValidationError<'_>, schema: &Value) -> (String, Vec<String>) {
-    use ValidationErrorKind as Kind;
-    let several = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    let none = Vec::new;
-    match error.kind() {
-        Kind::Minimum { limit } => (format!("must be at least {limit}"), none()),
-        Kind::Maximum { limit } => (format!("must be at most {limit}"), none()),
-        Kind::ExclusiveMinimum { limit } => (format!("must be more than {limit}"), none()),
-        Kind::ExclusiveMaximum { limit } => (format!("must be less than {limit}"), none()),
-        Kind::MultipleOf { multiple_of } => (format!("must be a multiple of {multiple_of}"), none()),
-        Kind::MinLength { limit: 1 } => ("is empty".to_owned(), none()),
-        Kind::MinLength { limit } => (format!("must have at least {}", several(*limit, "character")), none()),
-        Kind::MaxLength { limit } => (format!("must have at most {}", several(*limit, "character")), none()),
-        Kind::MinItems { limit: 1 } => ("is an empty list".to_owned(), none()),
-        Kind::MinItems { limit } => (format!("must have at least {}", several(*limit, "item")), none()),
-        Kind::MaxItems { limit } => (format!("must have at most {}", several(*limit, "item")), none()),
-        Kind::MinProperties { limit } => (format!("must have at least {}", several(*limit, "field")), none()),
-        Kind::MaxProperties { limit } => (format!("must have at most {}", several(*limit, "field")), none()),
-        Kind::UniqueItems => ("has the same item twice".to_owned(), none()),
-        Kind::Pattern { pattern } => {
-            let about = schema.get("description").and_then(Value::as_str);
-            let about = about.map(|text| words::clip(text.lines().next().unwrap_or_default(), 200));
-            (
-                "is not written as it must be".to_owned(),
-                vec![about.unwrap_or_else(|| format!("it must match `{pattern}`"))],
-            )
-        }
-        Kind::Format { format } => (format!("is no valid {format}"), none()),
-        Kind::FalseSchema => ("may not stand here".to_owned(), none()),
-        other => (format!("does not fit (`{}`)", other.keyword()), none()),
-    }
-}
-
-/// How people call the value at a pointer: `cores`, `files[0]`, and `spec` for the whole.
-pub(crate) fn name_of(pointer: &str) -> String {
-    let mut name = String::new();
-    for part in pointer.split('/').skip(1) {
-        let part = part.replace("~1", "/").replace("~0", "~");
-        if !name.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
-            name = format!("{name}[{part}]");
-        } else {
-            name = part;
-        }
-    }
-    if name.is_empty() { "spec".to_owned() } else { name }
 }

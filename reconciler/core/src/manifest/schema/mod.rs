@@ -2,7 +2,9 @@
 
 mod describe;
 mod explain;
+mod fault;
 mod files;
+mod limits;
 
 use std::collections::BTreeMap;
 
@@ -14,7 +16,7 @@ use super::site::SiteSpec;
 use crate::ident::KindName;
 use crate::plan::Kinds;
 
-pub(crate) use explain::{At, Fault, name_of};
+pub(crate) use fault::{At, Fault, name_of};
 pub use files::schema_files;
 
 /// The validators of all kinds. Compiling them takes as long as reading hundreds of manifests: do it once.

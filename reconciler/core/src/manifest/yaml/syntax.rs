@@ -18,16 +18,19 @@ pub(crate) fn explain(error: &ScanError, path: &str, text: &str, at: usize) -> D
         ErrorKind::RecursionLimitExceeded => too_deep(),
         _ => format!("the file is not valid YAML: {why}"),
     };
-    Diagnostic::error(title).at(path, at..end).label("reading stopped here").help(help(error.kind()))
+    Diagnostic::error(title).at(path, at..end).label("reading stopped here").help(help(error.kind(), &why))
 }
 
 pub(crate) fn too_deep() -> String {
     format!("objects and lists are nested more than {MAX_DEPTH} deep")
 }
 
-fn help(kind: &ErrorKind) -> &'static str {
+fn help(kind: &ErrorKind, why: &str) -> &'static str {
     match kind {
-        ErrorKind::TabNotAllowed | ErrorKind::TabInIndentation => "indent with spaces",
+        _ if why.contains("tab") => "indent with spaces",
+        _ if why.contains("mapping values") => {
+            "put quotes around text that contains `: `, and let the fields of an object begin in the same column"
+        }
         ErrorKind::UnclosedQuotedScalar | ErrorKind::DocumentIndicatorInQuotedScalar => {
             "close the quotes that are opened above"
         }
@@ -38,7 +41,7 @@ fn help(kind: &ErrorKind) -> &'static str {
         | ErrorKind::SimpleKeyExpected
         | ErrorKind::InvalidSimpleKey
         | ErrorKind::UnexpectedEndOfPlainScalar => {
-            "put quotes around text that contains `: ` or ` #`, and write `key: value` with a space"
+            "put quotes around text that contains `: ` or ` #`; or a `[` or `{` above is not closed"
         }
         ErrorKind::InvalidIndentation | ErrorKind::ExpectedBlockSequenceEntry => {
             "let all fields of an object, and all items of a list, begin in the same column"
