@@ -1,7 +1,9 @@
 //! What all simulators share: a server on loopback that counts requests, and is slow or failing on demand.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -9,6 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// One request as it came in: what a test counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +37,10 @@ pub enum Fault {
     CutBefore,
     /// It happened, and the connection is cut without an answer.
     CutAfter,
+    /// It happens as usual, but only after this time.
+    Delay(Duration),
+    /// The answer is this, and nothing happened: a 429 with `Retry-After`, a 200 with an empty list.
+    Reply { status: u16, headers: &'static [(&'static str, &'static str)], body: &'static str },
 }
 
 type Matcher = Box<dyn Fn(&Seen) -> bool + Send>;
@@ -113,10 +120,11 @@ impl Wire {
     }
 }
 
-/// A running simulator's server. Dropping it closes the port.
+/// A running simulator's server. Dropping it closes the port and cuts every open connection.
 pub struct Server {
     pub address: std::net::SocketAddr,
     task: tokio::task::JoinHandle<()>,
+    connections: Connections,
 }
 
 impl Server {
@@ -125,11 +133,18 @@ impl Server {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port.unwrap_or(0))).await?;
         let address = listener.local_addr()?;
         let router = router.layer(axum::middleware::from_fn_with_state(wire.clone(), disturb));
+        let connections = Connections::default();
+        let listener = Tracked { listener, connections: connections.clone() };
         let task = tokio::spawn(async move {
             // Ends only when the listener breaks; the requests of a broken listener fail visibly.
             drop(axum::serve(listener, router).await);
         });
-        Ok(Self { address, task })
+        Ok(Self { address, task, connections })
+    }
+
+    /// Cuts every open connection; new ones are taken as before.
+    pub fn cut_connections(&self) {
+        self.connections.cut();
     }
 
     /// The base address, such as `http://127.0.0.1:34567`.
@@ -141,6 +156,91 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
+        self.connections.cut();
+    }
+}
+
+/// The open connections. A handle lives as long as its connection, so that holding it keeps nothing open.
+#[derive(Clone, Default)]
+struct Connections(Arc<Mutex<Vec<Weak<std::net::TcpStream>>>>);
+
+impl Connections {
+    fn add(&self, stream: &Arc<std::net::TcpStream>) {
+        let mut open = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        open.retain(|known| known.strong_count() > 0);
+        open.push(Arc::downgrade(stream));
+    }
+
+    fn cut(&self) {
+        let mut open = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        for stream in open.drain(..).filter_map(|known| known.upgrade()) {
+            // Fails only where the other side was faster.
+            drop(stream.shutdown(std::net::Shutdown::Both));
+        }
+    }
+}
+
+/// A listener that remembers the connections it gave out.
+struct Tracked {
+    listener: tokio::net::TcpListener,
+    connections: Connections,
+}
+
+impl axum::serve::Listener for Tracked {
+    type Io = Connection;
+    type Addr = std::net::SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, std::net::SocketAddr) {
+        loop {
+            let (stream, address) = axum::serve::Listener::accept(&mut self.listener).await;
+            let split = || {
+                let stream = stream.into_std()?;
+                let handle = Arc::new(stream.try_clone()?);
+                Ok::<_, std::io::Error>((tokio::net::TcpStream::from_std(stream)?, handle))
+            };
+            if let Ok((stream, handle)) = split() {
+                self.connections.add(&handle);
+                return (Connection { stream, _handle: handle }, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<std::net::SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection and the handle by which it can be cut.
+struct Connection {
+    stream: tokio::net::TcpStream,
+    _handle: Arc<std::net::TcpStream>,
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -160,6 +260,14 @@ async fn disturb(State(wire): State<Wire>, request: Request, next: Next) -> Resp
         Some(Fault::CutAfter) => {
             drop(next.run(request).await);
             cut()
+        }
+        Some(Fault::Delay(time)) => {
+            tokio::time::sleep(time).await;
+            next.run(request).await
+        }
+        Some(Fault::Reply { status, headers, body }) => {
+            let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            (code, axum::response::AppendHeaders(headers.iter().copied()), body).into_response()
         }
         None => next.run(request).await,
     };

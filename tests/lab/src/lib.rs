@@ -3,5 +3,12 @@
 //! The simulators follow the documented behaviour of the real systems, share no code with the clients, and
 //! refuse what the real ones refuse.
 
+pub mod clock;
+pub mod forge;
 pub mod hosts;
 pub mod http;
+pub mod kubernetes;
+#[cfg(test)]
+mod testing;
+pub mod vault;
+pub mod proxmox;
