@@ -1,8 +1,13 @@
-//! Hosts that answer SSH on loopback, behind the simulated guests and beside them.
+//! Hosts that answer SSH, behind the simulated guests and beside them.
 //!
-//! [`tree`] needs no root and nothing installed: a shell with a file tree of its own.
+//! [`tree`] needs no root and nothing installed: a shell with a file tree of its own. [`nspawn`] needs root, and boots
+//! a real Debian: the tests use it where they can.
 
+pub mod nspawn;
 pub mod tree;
+
+#[cfg(test)]
+mod likeness;
 
 /// What a run of a command on a host came to, as a guest agent reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,4 +37,17 @@ fn hex(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").expect("writing to a string cannot fail");
         text
     })
+}
+
+/// Where a program of the machine stands. The system's own folders come before what `PATH` adds.
+fn locate(name: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
+    let folders = system.into_iter().chain(std::env::split_paths(&path));
+    folders.map(|folder| folder.join(name)).find(|program| is_program(program))
+}
+
+fn is_program(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }

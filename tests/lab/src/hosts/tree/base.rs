@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use super::catalogue::{self, Package};
-use crate::hosts::hex;
+use crate::hosts::{hex, locate};
 
 /// Without these no script of a host would run.
 const NEEDED: &str = "sh [ awk base64 basename cat chmod chown chgrp cmp cp cut date dd dirname env expr false find flock \
@@ -21,7 +21,7 @@ const NEEDED: &str = "sh [ awk base64 basename cat chmod chown chgrp cmp cp cut 
 const WELCOME: &str = "bash chroot cksum comm df diff du echo egrep fgrep groups gzip install join link md5sum mkfifo mknod \
      nl nproc paste setsid sha1sum sha512sum shuf split tac tar truncate tty unlink who whoami yes gunzip zcat";
 
-const STANDINS: [(&str, &str); 9] = [
+const STANDINS: [(&str, &str); 11] = [
     ("apt-cache", include_str!("standin/apt-cache.sh")),
     ("apt-get", include_str!("standin/apt-get.sh")),
     ("apt-mark", include_str!("standin/apt-mark.sh")),
@@ -31,10 +31,12 @@ const STANDINS: [(&str, &str); 9] = [
     ("hostnamectl", include_str!("standin/hostnamectl.sh")),
     ("journalctl", include_str!("standin/journalctl.sh")),
     ("sudo", include_str!("standin/sudo.sh")),
+    ("systemctl", include_str!("standin/systemctl.sh")),
+    ("uname", include_str!("standin/uname.sh")),
 ];
 
 const FOLDERS: &str = "dev etc/apt etc/ssh etc/systemd/system home opt proc/sys/kernel/random root run srv sys tmp \
-     usr/bin usr/lib usr/lib64 usr/lib/systemd/system usr/local/bin usr/sbin usr/share/standin var/cache var/lib/apt/lists \
+     usr/bin usr/lib usr/lib64 usr/lib/standin usr/lib/systemd/system usr/local/bin usr/sbin usr/share/standin var/cache var/lib/apt/lists \
      var/lib/dpkg var/lib/standin/packages var/log var/tmp";
 
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh
@@ -54,18 +56,6 @@ VERSION_CODENAME=bookworm
 ID=debian
 ";
 
-/// Where a program of the machine stands. The system's own folders come before what `PATH` adds.
-pub(super) fn locate(name: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let system = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    let folders = system.into_iter().chain(std::env::split_paths(&path));
-    folders.map(|folder| folder.join(name)).find(|program| is_program(program))
-}
-
-fn is_program(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-}
-
 /// Builds the tree in a folder that is not there yet.
 pub(super) fn build(tree: &Path, more: &[Package]) -> Result<()> {
     for folder in FOLDERS.split_whitespace() {
@@ -76,10 +66,10 @@ pub(super) fn build(tree: &Path, more: &[Package]) -> Result<()> {
     }
     fs::set_permissions(tree.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     tools(tree)?;
+    fs::rename(tree.join("usr/bin/uname"), tree.join("usr/lib/standin/uname")).context("moving `uname`")?;
     for (name, text) in STANDINS {
         write(tree, &format!("usr/bin/{name}"), text, 0o755)?;
     }
-    write(tree, "usr/bin/systemctl", include_str!("standin/systemctl.sh"), 0o755)?;
     write(tree, "usr/share/standin/lib.sh", include_str!("standin/lib.sh"), 0o644)?;
     write(tree, "etc/passwd", PASSWD, 0o644)?;
     write(tree, "etc/group", GROUP, 0o644)?;

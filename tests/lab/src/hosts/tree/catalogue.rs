@@ -109,7 +109,7 @@ impl Package {
             files: vec![
                 (program.into(), 0o755, PROGRAM.into()),
                 (format!("/etc/default/{name}"), 0o644, format!("# options of {name}\n")),
-                (format!("/usr/lib/systemd/system/{unit}"), 0o644, text),
+                (format!("/lib/systemd/system/{unit}"), 0o644, text),
             ],
             units: vec![unit],
             name: name.into(),
@@ -189,10 +189,10 @@ fn place(tree: &Path, package: &Package) -> Result<()> {
     for unit in units {
         let wants = tree.join("etc/systemd/system/multi-user.target.wants");
         std::fs::create_dir_all(&wants)?;
-        std::os::unix::fs::symlink(format!("/usr/lib/systemd/system/{unit}"), wants.join(unit))?;
+        std::os::unix::fs::symlink(format!("/lib/systemd/system/{unit}"), wants.join(unit))?;
         if unit == "ssh.service" {
             let alias = tree.join("etc/systemd/system/sshd.service");
-            std::os::unix::fs::symlink(format!("/usr/lib/systemd/system/{unit}"), alias)?;
+            std::os::unix::fs::symlink(format!("/lib/systemd/system/{unit}"), alias)?;
         }
     }
     Ok(())

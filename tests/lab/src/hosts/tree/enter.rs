@@ -6,7 +6,7 @@ use std::process::Stdio;
 use anyhow::{Context as _, Result, bail};
 use tokio::process::Command;
 
-use super::base;
+use crate::hosts::locate;
 
 /// A way into a tree that was seen to work on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ const DEVICES: [&str; 4] = ["null", "zero", "random", "urandom"];
 impl Enter {
     /// Tries each way on the tree; the error says what each of them met.
     pub(super) async fn find(tree: &Path) -> Result<Self> {
-        let tool = |name| base::locate(name).unwrap_or_else(|| PathBuf::from(name));
+        let tool = |name| locate(name).unwrap_or_else(|| PathBuf::from(name));
         let mut met = Vec::new();
         for way in WAYS {
             let enter = Self { way, chroot: tool("chroot"), unshare: tool("unshare") };
@@ -69,7 +69,7 @@ impl Enter {
 
     /// Whether a character device could be made that can be opened: on a file system without devices it cannot.
     async fn make_device(&self, path: &Path, minor: &str) -> bool {
-        let Some(mknod) = base::locate("mknod") else { return false };
+        let Some(mknod) = locate("mknod") else { return false };
         let mut command = Command::new(mknod);
         command
             .args(["-m", "666"])

@@ -13,7 +13,7 @@ mod wire;
 #[cfg(test)]
 mod standin_tests;
 #[cfg(test)]
-mod tests;
+pub(in crate::hosts) mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -143,7 +143,7 @@ async fn systemctl_shows_starts_and_enables() {
          Id=nosuch.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nFragmentPath=\nUnitFileState=\n\
          NeedDaemonReload=no\n\n\
          Id=ssh.service\nLoadState=loaded\nActiveState=active\nSubState=running\n\
-         FragmentPath=/usr/lib/systemd/system/ssh.service\nUnitFileState=enabled\nNeedDaemonReload=no\n";
+         FragmentPath=/lib/systemd/system/ssh.service\nUnitFileState=enabled\nNeedDaemonReload=no\n";
     assert_eq!(text, expected);
     bench.ok("systemctl enable --now web.service").await;
     let text = bench.ok(&format!("{SHOW},ExecMainStartTimestampMonotonic --value web.service")).await;

@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt as _;
@@ -10,30 +11,49 @@ use tokio::process::Command;
 
 use super::enter::{Enter, Way};
 use super::{Fault, Host, Seed, Trees, base};
-use crate::hosts::Output;
+use crate::hosts::{Output, locate};
 use crate::http::Moment;
 
 /// A lab of trees, and a key pair whose private half is a file.
-pub(super) struct Lab {
-    pub(super) trees: Trees,
+pub(in crate::hosts) struct Lab {
+    trees: Arc<Shared>,
     folder: tempfile::TempDir,
     public: String,
 }
 
+/// The base tree, which tests that run at the same time share: copying programs is what takes long.
+struct Shared {
+    trees: Trees,
+    folder: tempfile::TempDir,
+}
+
+static SHARED: tokio::sync::Mutex<Weak<Shared>> = tokio::sync::Mutex::const_new(Weak::new());
+
+async fn shared() -> Arc<Shared> {
+    let mut slot = SHARED.lock().await;
+    if let Some(shared) = slot.upgrade() {
+        return shared;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let trees = Trees::new(folder.path().join("trees")).await.unwrap();
+    let shared = Arc::new(Shared { trees, folder });
+    *slot = Arc::downgrade(&shared);
+    shared
+}
+
 impl Lab {
-    pub(super) async fn new() -> Self {
+    pub(in crate::hosts) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = super::new_key();
         let private = key.to_openssh(russh::keys::ssh_key::LineEnding::LF).unwrap();
         base::write(folder.path(), "id", &private, 0o600).unwrap();
-        let trees = Trees::new(folder.path().join("trees")).await.unwrap();
-        Self { trees, public: key.public_key().to_openssh().unwrap(), folder }
+        Self { trees: shared().await, public: key.public_key().to_openssh().unwrap(), folder }
     }
 
-    pub(super) async fn host(&self, name: &str) -> Host {
+    pub(in crate::hosts) async fn host(&self, name: &str) -> Host {
         let authorized_keys = vec![self.public.clone()];
         let seed = Seed { name: name.into(), user: "ops".into(), authorized_keys, door: None };
-        self.trees.start(seed).await.unwrap()
+        self.trees.trees.start(seed).await.unwrap()
     }
 
     fn key(&self) -> PathBuf {
@@ -82,7 +102,7 @@ impl Lab {
 }
 
 fn have_ssh() -> bool {
-    let found = base::locate("ssh").is_some();
+    let found = locate("ssh").is_some();
     if !found {
         eprintln!("skipped: this machine has no ssh client");
     }
@@ -254,13 +274,13 @@ fn without_root_the_tree_is_entered_in_a_user_namespace() {
 #[tokio::test]
 async fn somebody_without_root_can_enter() {
     use std::os::unix::fs::PermissionsExt as _;
-    let Some(setpriv) = base::locate("setpriv").filter(|_| rustix::process::geteuid().is_root()) else {
+    let Some(setpriv) = locate("setpriv").filter(|_| rustix::process::geteuid().is_root()) else {
         eprintln!("skipped: becoming somebody else needs root and setpriv");
         return;
     };
     let lab = Lab::new().await;
     let host = lab.host("a").await;
-    for folder in [lab.folder.path().to_owned(), lab.folder.path().join("trees")] {
+    for folder in [lab.trees.folder.path().to_owned(), lab.trees.folder.path().join("trees")] {
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
     for way in [Way::Namespace, Way::NamespaceWithoutMounts] {

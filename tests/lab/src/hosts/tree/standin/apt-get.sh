@@ -37,7 +37,7 @@ while [ $# -gt 0 ]; do
     --no-install-recommends | --install-recommends | --no-upgrade | --fix-missing | -f | --fix-broken | --reinstall) ;;
     --allow-downgrades | --auto-remove | --autoremove) ;;
     --) ;;
-    -*) fail "Command line option '${1}' is not understood in combination with the other options" ;;
+    -*) fail "Command line option ${1} is not understood in combination with the other options" ;;
     *) if [ -z "$verb" ]; then verb=$1; else names="$names $1"; fi ;;
   esac
   shift
@@ -77,6 +77,8 @@ update() {
   say 'Fetched 151 kB in 0s (1,510 kB/s)'
   say 'Reading package lists...'
 }
+
+read_all() { say 'Reading package lists...'; say 'Building dependency tree...'; say 'Reading state information...'; }
 
 available() { grep -qxF "$1" $lists/*_Packages 2>/dev/null && [ -d "$catalogue/$1" ]; }
 
@@ -242,9 +244,9 @@ remove_all() {
 mkdir -p $state $packages
 case $verb in
   update) update ;;
-  install) lock; say 'Reading package lists...'; say 'Building dependency tree...'; say 'Reading state information...'; install_all ;;
-  remove) lock; say 'Reading package lists...'; remove_all ;;
-  purge) purge=yes; lock; say 'Reading package lists...'; remove_all ;;
+  install) lock; read_all; install_all ;;
+  remove) lock; read_all; remove_all ;;
+  purge) purge=yes; lock; read_all; remove_all ;;
   clean | autoclean) ;;
   check) say 'Reading package lists...' ;;
   '') fail 'Invalid operation' ;;

@@ -45,14 +45,9 @@ show_one() { # PACKAGE, by the format; awk reads its escapes
     }'
 }
 
-show_all() { # in dpkg's own order, each once; then a complaint for each name that fits nothing
+show_all() { # a complaint for each name that fits nothing; the rest in dpkg's own order, each once
   [ -n "$names" ] || { for package in $(all_packages); do show_one "$package"; done; return 0; }
   set -f
-  for package in $(all_packages); do
-    for pattern in $names; do
-      case $package in ${pattern%:$architecture}) show_one "$package"; break ;; esac
-    done
-  done
   status=0
   for pattern in $names; do
     found=no
@@ -60,6 +55,11 @@ show_all() { # in dpkg's own order, each once; then a complaint for each name th
       case $package in ${pattern%:$architecture}) found=yes; break ;; esac
     done
     if [ $found = no ]; then echo "dpkg-query: no packages found matching $pattern" >&2; status=1; fi
+  done
+  for package in $(all_packages); do
+    for pattern in $names; do
+      case $package in ${pattern%:$architecture}) show_one "$package"; break ;; esac
+    done
   done
   return $status
 }
@@ -72,6 +72,7 @@ case $action in
       if known "$package"; then show_one "$package"; else
         echo "dpkg-query: package '$package' is not installed and no information is available" >&2; status=1; fi
     done
+    [ $status = 0 ] || echo 'Use dpkg --info (= dpkg-deb --info) to examine archive files.' >&2
     exit $status ;;
   files) for package in $names; do
       known "$package" || { echo "dpkg-query: package '$package' is not installed" >&2; exit 1; }

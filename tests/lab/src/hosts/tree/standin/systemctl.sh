@@ -4,7 +4,7 @@
 # services only checks that they could start.
 state=/var/lib/standin
 units=$state/units
-places='/etc/systemd/system /run/systemd/system /usr/local/lib/systemd/system /usr/lib/systemd/system'
+places='/etc/systemd/system /run/systemd/system /usr/local/lib/systemd/system /lib/systemd/system'
 rc=0 quiet=no now=no value=no properties='' verb='' names=''
 
 while [ $# -gt 0 ]; do
@@ -24,6 +24,9 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+
+arrow='->'
+case ${LC_ALL:-${LC_CTYPE:-${LANG:-}}} in *UTF-8 | *utf8) arrow='→' ;; esac
 
 complain() { printf '%s\n' "$*" >&2; }
 monotonic() { # microseconds since the tree was booted
@@ -240,7 +243,7 @@ launch_oneshot() {
 
 launch() {
   keep
-  entered=0
+  status_of
   case $id in
     *.service) launch_service ;;
     *.timer | *.path) monotonic; set_state "active waiting success 0 $clock 0 0" ;;
@@ -267,7 +270,7 @@ stop() {
   status_of
   if [ $load = not-found ] && [ "$active" != active ]; then complain "Failed to stop $id: Unit $id not loaded."; rc=5; return 0; fi
   [ "$active" = inactive ] || journal "$id" "Stopped $id - $(last Unit Description)."
-  set_state "inactive dead success $started 0 0 0"
+  set_state "inactive dead success $started $entered 0 0"
   [ -n "$(wanted_by)" ] || rm -rf "$dir"
 }
 
@@ -310,7 +313,7 @@ link() { # FILE TARGET
   [ "$(readlink "$1")" != "$2" ] || return 0
   mkdir -p "${1%/*}"
   ln -sfn "$2" "$1"
-  [ $quiet = yes ] || complain "Created symlink $1 → $2."
+  [ $quiet = yes ] || complain "Created symlink $1 $arrow $2."
 }
 
 unlink_all() {
@@ -352,7 +355,7 @@ disable() {
 mask() {
   find_file "$1"
   if [ -e "/etc/systemd/system/$id" ] && [ ! -L "/etc/systemd/system/$id" ]; then
-    complain "Failed to mask unit: File '/etc/systemd/system/$id' already exists."; rc=1; return 0
+    complain "Failed to mask unit: File /etc/systemd/system/$id already exists."; rc=1; return 0
   fi
   link "/etc/systemd/system/$id" /dev/null
 }
@@ -362,6 +365,9 @@ unmask() {
   if [ "$(readlink "/etc/systemd/system/$id")" = /dev/null ]; then
     rm -f "/etc/systemd/system/$id"
     [ $quiet = yes ] || complain "Removed \"/etc/systemd/system/$id\"."
+  else
+    find_file "$id"
+    [ -n "$path" ] || complain "Unit $id does not exist, proceeding anyway."
   fi
 }
 
@@ -380,8 +386,12 @@ describe() {
   printf 'Id=%s\nNames=%s\nDescription=%s\nLoadState=%s\nActiveState=%s\nSubState=%s\n' \
     "$id" "$id" "$(text_or "$(last Unit Description)" "$id")" $load "$active" "$sub"
   printf 'FragmentPath=%s\nDropInPaths=%s\nUnitFileState=%s\n' "$where" "$(drop_ins | tr '\n' ' ' | sed 's/ $//')" "$(file_state)"
-  printf 'ActiveEnterTimestampMonotonic=%s\nNeedDaemonReload=%s\n' "$entered" $stale
+  printf 'ActiveEnterTimestamp=%s\nActiveEnterTimestampMonotonic=%s\n' "$(wall "$entered")" "$entered"
   if [ -n "$(values Service ExecReload)" ]; then echo CanReload=yes; else echo CanReload=no; fi
+  echo NeedDaemonReload=$stale
+}
+wall() { # a monotonic time as people read it
+  [ "$1" = 0 ] || LC_ALL=C date -d "@$((($(cat $state/boot) / 1000 + $1) / 1000000))" '+%a %Y-%m-%d %H:%M:%S %Z'
 }
 text_or() { if [ -n "$1" ]; then printf '%s' "$1"; else printf '%s' "$2"; fi; }
 
@@ -442,6 +452,18 @@ status() {
   done
 }
 
+reset_failed() { # of all units, or of those named
+  [ -n "$names" ] || names=$(ls $units)
+  for name in $names; do
+    load "$name"
+    status_of
+    if [ $load = not-found ] && [ ! -d "$dir" ]; then
+      complain "Failed to reset failed state of unit $id: Unit $id not loaded."; rc=1
+    fi
+    [ "$active" != failed ] || set_state "inactive dead success $started $entered 0 0"
+  done
+}
+
 boot() { # what a start of the machine does; hidden, for the lab
   rm -rf $units
   date +%s%N > $state/boot
@@ -457,13 +479,7 @@ mkdir -p $units
 case $verb in
   daemon-reload | daemon-reexec) forget_all; exit 0 ;;
   is-system-running) echo running; exit 0 ;;
-  reset-failed)
-    for dir in $units/*/; do
-      id=$(basename "$dir"); dir=$units/$id
-      status_of
-      [ "$active" != failed ] || set_state "inactive dead success 0 0 0 0"
-    done
-    exit 0 ;;
+  reset-failed) reset_failed; exit $rc ;;
   standin-boot) boot; exit 0 ;;
 esac
 [ -n "$verb" ] || { complain 'this stand-in lists no units'; exit 1; }
