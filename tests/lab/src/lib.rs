@@ -11,4 +11,3 @@ pub mod kubernetes;
 #[cfg(test)]
 mod testing;
 pub mod vault;
-pub mod proxmox;
