@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use holdfast_core::kind::chain;
 use hyper::ext::ReasonPhrase;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, Response};
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -120,7 +120,10 @@ impl Http {
         }
         let mut request =
             self.client.request(method, url).timeout(limit).header(AUTHORIZATION, self.authorization.clone());
-        if has_body {
+        if has_body && encoded.is_empty() {
+            // Said, since a proxy in between may insist on it.
+            request = request.header(CONTENT_LENGTH, 0);
+        } else if has_body {
             request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(encoded);
         }
         let response = request.send().await.map_err(|error| failure(error, limit))?;
@@ -200,13 +203,18 @@ fn failure(error: reqwest::Error, limit: Duration) -> ApiError {
 fn is_tls(error: &reqwest::Error) -> bool {
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
-        let own = inner
-            .downcast_ref::<rustls::Error>()
-            .or_else(|| inner.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>());
-        if matches!(own, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::General(_))) {
+        if let Some(rustls::Error::InvalidCertificate(_) | rustls::Error::General(_)) = tls_error(inner) {
             return true;
         }
         cause = inner.source();
     }
     false
+}
+
+/// I/O errors carry others within that are not their sources, several deep.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    match error.downcast_ref::<std::io::Error>() {
+        Some(outer) => tls_error(outer.get_ref()?),
+        None => error.downcast_ref(),
+    }
 }

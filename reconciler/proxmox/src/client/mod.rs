@@ -8,6 +8,10 @@ pub(crate) mod guests;
 mod http;
 pub(crate) mod property;
 pub(crate) mod tasks;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 use std::sync::Arc;
