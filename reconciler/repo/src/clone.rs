@@ -25,6 +25,8 @@ pub(crate) struct Health {
     pub(crate) unreadable: Option<CommitId>,
     /// The commit that could not be read before the last clone. If it still cannot, the clone is not to blame.
     pub(crate) unreadable_before_clone: Option<CommitId>,
+    /// The watched branch was missing at the last fetch, and that was said.
+    branch_missing: bool,
     last_clone: Option<Instant>,
 }
 
@@ -36,6 +38,15 @@ impl Core {
     /// Whether the last clone is long enough ago.
     pub(crate) fn may_clone(&self) -> bool {
         self.health().last_clone.is_none_or(|last| last.elapsed() >= PAUSE)
+    }
+
+    /// Says once that the watched branch is missing: it is no failure, and still seldom what somebody meant.
+    pub(crate) fn note_branch(&self, is_missing: bool) {
+        let was_missing = std::mem::replace(&mut self.health().branch_missing, is_missing);
+        if is_missing && !was_missing {
+            let branch = self.reference.shorten().to_string();
+            tracing::warn!(branch, "the repository has no such branch yet; push it, or correct `branch`");
+        }
     }
 
     /// Clones into a fresh folder and puts it in the mirror's place, with everything that was kept.

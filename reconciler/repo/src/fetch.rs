@@ -95,7 +95,9 @@ impl Core {
         let there = prepared.ref_map().mappings.iter().filter_map(|mapping| mapping.local.clone()).collect();
         prune(&repository, &there).map_err(mirror)?;
         prepared.receive(gix::progress::Discard, &call.interrupted).map_err(mirror)?;
-        Ok((self.tip(&repository)?, store::packs(&repository)))
+        let tip = self.tip(&repository)?;
+        self.note_branch(tip.is_none());
+        Ok((tip, store::packs(&repository)))
     }
 
     /// A transport for one fetch. The old protocol: it lists the references in the first answer, which makes

@@ -117,6 +117,37 @@ async fn a_crash_between_the_two_renames_of_a_swap_is_mended() {
     assert_eq!(again.kept(&core()).await, Ok(Some(head)));
 }
 
+/// Copies an object into the mirror: git itself would not send these.
+fn place(upstream: &Upstream, object: &str) {
+    let path = |repository: &Path| repository.join("objects").join(&object[..2]).join(&object[2..]);
+    let to = path(&upstream.mirrored());
+    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+    std::fs::copy(path(&upstream.bare()), to).unwrap();
+}
+
+#[tokio::test]
+async fn a_malformed_commit_is_refused_at_once() {
+    let upstream = Upstream::new();
+    let good = upstream.commit(&[("holdfast.yaml", "a")]);
+    let mirror = upstream.mirror();
+    mirror.fetch().await.unwrap();
+    let garbage = upstream.object("commit", b"no commit at all");
+    let bad_tree = upstream.object("tree", b"100644 no end");
+    let text =
+        format!("tree {bad_tree}\nauthor t <t@localhost> 0 +0000\ncommitter t <t@localhost> 0 +0000\n\nx\n");
+    let with_bad_tree = upstream.object("commit", text.as_bytes());
+    for object in [&garbage, &bad_tree, &with_bad_tree] {
+        place(&upstream, object);
+    }
+    for commit in [garbage, with_bad_tree] {
+        let commit = holdfast_core::ident::CommitId::new(commit).unwrap();
+        let error = mirror.tree(&commit).await.unwrap_err();
+        assert!(!error.is_unavailable(), "{error}");
+        assert!(error.to_string().contains("malformed in the commit itself"), "{error}");
+    }
+    assert_eq!(mirror.tree(&good).await.unwrap().files.len(), 1, "others are still read");
+}
+
 #[tokio::test]
 async fn a_commit_that_is_poison_even_in_a_fresh_clone_is_refused() {
     let upstream = Upstream::new();
@@ -129,12 +160,7 @@ async fn a_commit_that_is_poison_even_in_a_fresh_clone_is_refused() {
         "1".repeat(40)
     );
     let poison = upstream.object("commit", text.as_bytes());
-    let from = upstream.bare().join("objects").join(&poison[..2]).join(&poison[2..]);
-    let place = |poison: &str| {
-        let to = upstream.mirrored().join("objects").join(&poison[..2]);
-        std::fs::create_dir_all(&to).unwrap();
-        std::fs::copy(&from, to.join(&poison[2..])).unwrap();
-    };
+    let place = |poison: &str| place(&upstream, poison);
     place(&poison);
     let commit = holdfast_core::ident::CommitId::new(poison.clone()).unwrap();
     assert!(mirror.tree(&commit).await.unwrap_err().is_unavailable());
