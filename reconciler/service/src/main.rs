@@ -1,1 +1,7 @@
-fn main() {}
+//! The `holdfast` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    holdfast::main()
+}

@@ -1,0 +1,132 @@
+//! The command line: four words, and the schemas for editors.
+
+mod connect;
+mod plan;
+mod run;
+mod schema;
+mod status;
+mod validate;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Credentials};
+use crate::logs::{self, LogFormat};
+
+/// Converges Proxmox guests, hosts, Vault and Argo CD applications toward a git repository.
+#[derive(Parser)]
+#[command(name = "holdfast", version, max_term_width = 100)]
+struct Arguments {
+    /// The service's config.
+    #[arg(long, global = true, default_value = "/etc/holdfast/holdfast.toml", env = "HOLDFAST_CONFIG")]
+    config: PathBuf,
+    /// The folder of credentials, as systemd's `LoadCredential=` makes it.
+    #[arg(long, global = true, env = "CREDENTIALS_DIRECTORY", hide_env_values = true)]
+    credentials: Option<PathBuf>,
+    /// The folder of the mirror and the journal, where the config names none.
+    #[arg(long, global = true, env = "STATE_DIRECTORY")]
+    state: Option<PathBuf>,
+    /// How logs are written.
+    #[arg(long, global = true, value_enum, default_value = "pretty", env = "HOLDFAST_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// What is logged, such as `info` or `info,holdfast_proxmox=debug`.
+    #[arg(long, global = true, default_value = "info", env = "HOLDFAST_LOG")]
+    log: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Watches the repository and converges everything toward it, until it is told to end.
+    Run,
+    /// Checks a folder as if it were a commit. Needs no config and no connection.
+    Validate {
+        #[arg(default_value = ".")]
+        folder: PathBuf,
+    },
+    /// Shows what converging would do, and does nothing.
+    Plan {
+        /// A folder, or a commit; the newest commit of the watched branch where it is left out.
+        what: Option<String>,
+        /// Only this environment.
+        #[arg(long)]
+        environment: Option<String>,
+    },
+    /// Shows how the last commits went.
+    Status {
+        /// For machines.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints the JSON Schemas of all kinds, for editors.
+    Schema {
+        /// Writes one file a kind into this folder.
+        #[arg(long)]
+        write: Option<PathBuf>,
+    },
+}
+
+/// How a command that went through ended.
+enum Verdict {
+    Good,
+    /// What it was asked about is not well: an invalid folder, a held resource.
+    Bad,
+}
+
+/// Runs the command line. Exit codes: 0 well, 1 not well, 2 it could not be done.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // Fails only where one is installed already, which is as good.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&anyhow::Error::new(error).context("starting")),
+    };
+    match runtime.block_on(dispatch(arguments)) {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Bad) => ExitCode::from(1),
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    // Standard error may be closed; then there is nobody to tell.
+    drop(writeln!(std::io::stderr(), "error: {error:#}"));
+    ExitCode::from(2)
+}
+
+async fn dispatch(arguments: Arguments) -> anyhow::Result<Verdict> {
+    match &arguments.command {
+        Command::Run => {
+            logs::start(arguments.log_format, &arguments.log);
+            logs::quiet_panics();
+            run::run(arguments.read_config()?).await
+        }
+        Command::Validate { folder } => validate::validate(folder),
+        Command::Plan { what, environment } => {
+            logs::start(arguments.log_format, &arguments.log);
+            plan::plan(arguments.read_config()?, what.as_deref(), environment.as_deref()).await
+        }
+        Command::Status { json } => status::status(arguments.read_config()?, *json).await,
+        Command::Schema { write } => schema::schema(write.as_deref()),
+    }
+}
+
+impl Arguments {
+    fn read_config(&self) -> anyhow::Result<Config> {
+        let credentials = Credentials::new(self.credentials.as_deref());
+        Ok(crate::config::read(&self.config, self.state.as_deref(), &credentials)?)
+    }
+}
+
+/// Prints to standard output. A reader that went away (`| head`) is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,197 @@
+//! The journal: runs and statuses in a database file. Written durably, read as history and as the outbox, never as authority.
+
+mod statuses;
+
+use std::path::Path;
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use holdfast_core::ident::{CommitId, EnvironmentName};
+use holdfast_core::kind::BoxFuture;
+use holdfast_core::plan::Plan;
+use holdfast_core::report::{Report, Status};
+use holdfast_engine::ports::{Context, Journal, JournalError, RunId};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use tokio::sync::Notify;
+
+use crate::clock::now;
+
+pub(crate) use statuses::{Due, Latest};
+
+/// Runs that are kept of each environment.
+const KEEP_RUNS: i64 = 500;
+/// Statuses that are kept.
+const KEEP_STATUSES: i64 = 5_000;
+
+/// The journal's database.
+pub(crate) struct Sqlite {
+    pool: SqlitePool,
+    /// Woken when something is to be posted.
+    pub(crate) posts: Notify,
+}
+
+impl Sqlite {
+    /// Opens the journal in the state folder, or makes it.
+    pub(crate) async fn open(state: &Path) -> anyhow::Result<Self> {
+        let path = state.join("journal.sqlite");
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // What was recorded survives a power cut: a status that is told final has to stay so.
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(10));
+        let journal =
+            Self::connect(options, 4).await.map_err(|error| error.context(path.display().to_string()))?;
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        Ok(journal)
+    }
+
+    /// Opens it to be read, beside a service that runs.
+    pub(crate) async fn open_read_only(state: &Path) -> anyhow::Result<Self> {
+        let path = state.join("journal.sqlite");
+        if !path.exists() {
+            anyhow::bail!("there is no journal at {}; did the service ever run here?", path.display());
+        }
+        let options = SqliteConnectOptions::new().filename(&path).read_only(true);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        Ok(Self { pool, posts: Notify::new() })
+    }
+
+    /// A journal for a command that needs none afterwards.
+    pub(crate) async fn in_memory() -> anyhow::Result<Self> {
+        Self::connect(SqliteConnectOptions::from_str("sqlite::memory:")?, 1).await
+    }
+
+    async fn connect(options: SqliteConnectOptions, connections: u32) -> anyhow::Result<Self> {
+        let pool = SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(30))
+            // One in memory is gone with its connection.
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options)
+            .await?;
+        sqlx::migrate!("./migrations").run(&pool).await?;
+        Ok(Self { pool, posts: Notify::new() })
+    }
+}
+
+/// Gives an error its place.
+fn failed(doing: &'static str) -> impl Fn(sqlx::Error) -> JournalError {
+    move |source| JournalError { doing: format!("{doing} in the journal"), source: source.into() }
+}
+
+impl Journal for Sqlite {
+    fn set_status<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        context: &'a Context,
+        status: &'a Status,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move {
+            let mut transaction = self.pool.begin().await.map_err(failed("recording a status"))?;
+            statuses::want(&mut transaction, commit, context, status, now())
+                .await
+                .map_err(failed("recording a status"))?;
+            transaction.commit().await.map_err(failed("recording a status"))?;
+            self.posts.notify_one();
+            Ok(())
+        })
+    }
+
+    fn status<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        context: &'a Context,
+    ) -> BoxFuture<'a, Result<Option<Status>, JournalError>> {
+        Box::pin(async move {
+            let row =
+                statuses::find(&self.pool, commit, context).await.map_err(failed("reading a status"))?;
+            Ok(row.map(|row| row.wanted))
+        })
+    }
+
+    fn pending(&self) -> BoxFuture<'_, Result<Vec<(CommitId, Context)>, JournalError>> {
+        Box::pin(
+            async move { statuses::pending(&self.pool).await.map_err(failed("reading what is pending")) },
+        )
+    }
+
+    fn run_started<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        plan: &'a Plan,
+    ) -> BoxFuture<'a, Result<RunId, JournalError>> {
+        Box::pin(async move {
+            let plan_json = serde_json::to_string(plan).expect("a plan is plain data");
+            let id: i64 = sqlx::query_scalar(
+                "INSERT INTO runs (environment, commit_id, started_at, plan) VALUES ($1, $2, $3, $4) RETURNING id",
+            )
+            .bind(plan.environment.as_str())
+            .bind(commit.as_str())
+            .bind(now())
+            .bind(plan_json)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed("recording a run"))?;
+            Ok(RunId(id))
+        })
+    }
+
+    fn run_finished<'a>(
+        &'a self,
+        run: RunId,
+        report: &'a Report,
+        status: &'a Status,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move {
+            self.finish(run, report, status).await.map_err(failed("recording the end of a run"))?;
+            self.posts.notify_one();
+            Ok(())
+        })
+    }
+}
+
+impl Sqlite {
+    /// The end of a run and the status that follows from it, in one transaction; and the history is trimmed.
+    async fn finish(&self, run: RunId, report: &Report, status: &Status) -> Result<(), sqlx::Error> {
+        let context = Context::Environment(report.environment.clone());
+        let json = serde_json::to_string(report).expect("a report is plain data");
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query("UPDATE runs SET finished_at = $1, report = $2 WHERE id = $3")
+            .bind(now())
+            .bind(json)
+            .bind(run.0)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::query("DELETE FROM runs WHERE environment = $1 AND id <= $2")
+            .bind(report.environment.as_str())
+            .bind(run.0 - KEEP_RUNS)
+            .execute(&mut *transaction)
+            .await?;
+        statuses::want(&mut transaction, &report.commit, &context, status, now()).await?;
+        statuses::trim(&mut transaction, KEEP_STATUSES).await?;
+        transaction.commit().await
+    }
+}
+
+/// How a context is stored: `validate` cannot be an environment's name.
+fn context_text(context: &Context) -> &str {
+    match context {
+        Context::Validate => "validate",
+        Context::Environment(environment) => environment.as_str(),
+    }
+}
+
+fn context_of(text: &str) -> Option<Context> {
+    match text {
+        "validate" => Some(Context::Validate),
+        other => EnvironmentName::new(other).ok().map(Context::Environment),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! The table of statuses: what is wanted on each commit, and what of it still has to be posted.
+
+use holdfast_core::ident::CommitId;
+use holdfast_core::report::Status;
+use holdfast_engine::ports::Context;
+use holdfast_forge::outbox::{self, Row};
+use serde::Serialize;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row as _, SqliteConnection, SqliteExecutor};
+
+use super::{Sqlite, context_of, context_text};
+
+/// Wants a status, by the outbox's rules.
+pub(super) async fn want(
+    connection: &mut SqliteConnection,
+    commit: &CommitId,
+    context: &Context,
+    status: &Status,
+    now: i64,
+) -> Result<(), sqlx::Error> {
+    let row = find(&mut *connection, commit, context).await?;
+    match outbox::want(row.as_ref(), status, now) {
+        Some(row) => store(connection, commit, context, &row, now).await,
+        None => Ok(()),
+    }
+}
+
+pub(super) async fn find(
+    executor: impl SqliteExecutor<'_>,
+    commit: &CommitId,
+    context: &Context,
+) -> Result<Option<Row>, sqlx::Error> {
+    let found: Option<String> =
+        sqlx::query_scalar("SELECT outbox FROM statuses WHERE commit_id = $1 AND context = $2")
+            .bind(commit.as_str())
+            .bind(context_text(context))
+            .fetch_optional(executor)
+            .await?;
+    found.map(|json| read(&json)).transpose()
+}
+
+async fn store(
+    connection: &mut SqliteConnection,
+    commit: &CommitId,
+    context: &Context,
+    row: &Row,
+    now: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO statuses (commit_id, context, state, description, changed_at, outbox, due)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (commit_id, context) DO UPDATE SET
+           changed_at = CASE WHEN state = $3 AND description = $4 THEN changed_at ELSE $5 END,
+           state = $3, description = $4, outbox = $6, due = $7",
+    )
+    .bind(commit.as_str())
+    .bind(context_text(context))
+    .bind(row.wanted.state.as_str())
+    .bind(&row.wanted.description)
+    .bind(now)
+    .bind(serde_json::to_string(row).expect("a row is plain data"))
+    .bind(row.due_at().is_some())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn pending(
+    executor: impl SqliteExecutor<'_>,
+) -> Result<Vec<(CommitId, Context)>, sqlx::Error> {
+    let rows =
+        sqlx::query("SELECT commit_id, context FROM statuses WHERE state = 'pending' ORDER BY changed_at")
+            .fetch_all(executor)
+            .await?;
+    Ok(rows.iter().filter_map(key).collect())
+}
+
+/// Forgets the oldest statuses that are final and posted.
+pub(super) async fn trim(connection: &mut SqliteConnection, keep: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM statuses WHERE due = 0 AND state <> 'pending' AND rowid <=
+           (SELECT MAX(rowid) FROM statuses) - $1",
+    )
+    .bind(keep)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// One status that has to be posted.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Due {
+    pub(crate) commit: CommitId,
+    pub(crate) context: Context,
+    pub(crate) row: Row,
+}
+
+/// How the newest commit of a context stands, for `holdfast status`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Latest {
+    pub(crate) context: String,
+    pub(crate) commit: CommitId,
+    pub(crate) state: String,
+    pub(crate) description: String,
+    /// Seconds since 1970.
+    pub(crate) changed_at: i64,
+    /// Whether the forge has it. True as well where no forge is asked.
+    pub(crate) posted: bool,
+}
+
+impl Sqlite {
+    /// Everything that has to be posted, with its time.
+    pub(crate) async fn due(&self) -> Result<Vec<Due>, sqlx::Error> {
+        let rows =
+            sqlx::query("SELECT commit_id, context, outbox FROM statuses WHERE due = 1 ORDER BY changed_at")
+                .fetch_all(&self.pool)
+                .await?;
+        rows.iter()
+            .filter_map(|row| {
+                key(row).map(|(commit, context)| (commit, context, row.get::<String, _>("outbox")))
+            })
+            .map(|(commit, context, json)| Ok(Due { commit, context, row: read(&json)? }))
+            .collect()
+    }
+
+    /// Notes a forge's answer to one post.
+    pub(crate) async fn answered(
+        &self,
+        due: &Due,
+        answer: &Result<(), holdfast_forge::PostError>,
+        now: i64,
+        jitter: f64,
+    ) -> Result<(), sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        // What is wanted may have changed while the forge was asked.
+        if let Some(row) = find(&mut *transaction, &due.commit, &due.context).await? {
+            let row = row.answered(due.row.number, answer, now, jitter);
+            store(&mut transaction, &due.commit, &due.context, &row, now).await?;
+        }
+        transaction.commit().await
+    }
+
+    /// The newest commit of each context, contexts by name.
+    pub(crate) async fn latest(&self) -> Result<Vec<Latest>, sqlx::Error> {
+        let rows = sqlx::query(
+            "SELECT commit_id, context, state, description, changed_at, due FROM statuses AS one
+             WHERE rowid = (SELECT MAX(rowid) FROM statuses AS other WHERE other.context = one.context)
+             ORDER BY context <> 'validate', context",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows
+            .iter()
+            .filter_map(|row| {
+                let (commit, _) = key(row)?;
+                Some(Latest {
+                    context: row.get("context"),
+                    commit,
+                    state: row.get("state"),
+                    description: row.get("description"),
+                    changed_at: row.get("changed_at"),
+                    posted: row.get::<i64, _>("due") == 0,
+                })
+            })
+            .collect())
+    }
+}
+
+/// The key of a row; `None` for one that no version of ours wrote.
+fn key(row: &SqliteRow) -> Option<(CommitId, Context)> {
+    let commit = CommitId::new(row.get::<String, _>("commit_id")).ok()?;
+    Some((commit, context_of(&row.get::<String, _>("context"))?))
+}
+
+fn read(json: &str) -> Result<Row, sqlx::Error> {
+    serde_json::from_str(json).map_err(|error| sqlx::Error::Decode(error.into()))
+}

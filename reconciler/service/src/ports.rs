@@ -1,0 +1,154 @@
+//! The engine's ports, fitted to the repository's mirror and the targets' clients. Nothing is decided here.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use holdfast_argocd::ArgoCd;
+use holdfast_core::any_kind::AnyKind;
+use holdfast_core::ident::{CommitId, EnvironmentName, SiteName};
+use holdfast_core::kind::{BoxFuture, TargetError};
+use holdfast_core::manifest::Tree;
+use holdfast_core::mark::Realm;
+use holdfast_core::secret::{SecretDocument, SecretStore};
+use holdfast_engine::ports::{Repository, Targets};
+use holdfast_host::Hosts;
+use holdfast_proxmox::Proxmox;
+use holdfast_vault::Vault;
+use rand::TryRng as _;
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::config::Config;
+
+/// The mirror of the infra repository.
+pub(crate) struct Mirror(holdfast_repo::Mirror);
+
+impl Mirror {
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self(holdfast_repo::Mirror::new(&config.repository).context("the section [repository]")?))
+    }
+
+    /// Wakes the poll at once when a repository on this machine gets a push.
+    pub(crate) fn wake_on_change(&self, wake: Arc<Notify>) -> Option<AbortOnDropHandle<()>> {
+        let mut watcher = self.0.watcher()?;
+        Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            loop {
+                watcher.changed().await;
+                wake.notify_one();
+            }
+        })))
+    }
+}
+
+impl Repository for Mirror {
+    fn fetch(&self) -> BoxFuture<'_, Result<Option<CommitId>, TargetError>> {
+        Box::pin(self.0.fetch())
+    }
+
+    fn tree<'a>(&'a self, commit: &'a CommitId) -> BoxFuture<'a, Result<Tree, TargetError>> {
+        Box::pin(self.0.tree(commit))
+    }
+
+    fn descends<'a>(
+        &'a self,
+        old: &'a CommitId,
+        new: &'a CommitId,
+    ) -> BoxFuture<'a, Result<bool, TargetError>> {
+        Box::pin(self.0.descends(old, new))
+    }
+
+    fn keep<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+        commit: &'a CommitId,
+    ) -> BoxFuture<'a, Result<(), TargetError>> {
+        Box::pin(self.0.keep(environment, commit))
+    }
+
+    fn kept<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<CommitId>, TargetError>> {
+        Box::pin(self.0.kept(environment))
+    }
+}
+
+/// The clients of all configured targets.
+pub(crate) struct Connections {
+    pub(crate) site: SiteName,
+    pub(crate) proxmox: Option<Proxmox>,
+    pub(crate) vault: Option<Vault>,
+    pub(crate) argocd: Option<ArgoCd>,
+    pub(crate) hosts: Option<Hosts>,
+}
+
+impl Connections {
+    /// Ends what should not outlive the service: Vault's token.
+    pub(crate) async fn close(&self) {
+        if let Some(vault) = &self.vault {
+            vault.close().await;
+        }
+    }
+}
+
+impl Targets for Connections {
+    fn kinds(&self, environment: &EnvironmentName) -> Vec<Arc<dyn AnyKind>> {
+        let realm = Realm { site: self.site.clone(), environment: environment.clone() };
+        // A forgotten target would be a kind that never converges: no `..` here.
+        let Self { site: _, proxmox, vault, argocd, hosts } = self;
+        let mut kinds = Vec::new();
+        kinds.extend(proxmox.iter().flat_map(|proxmox| proxmox.kinds(&realm)));
+        kinds.extend(hosts.iter().flat_map(|hosts| hosts.kinds(&realm)));
+        kinds.extend(vault.iter().flat_map(|vault| vault.kinds(&realm)));
+        kinds.extend(argocd.iter().flat_map(|argocd| argocd.kinds(&realm)));
+        kinds
+    }
+
+    fn secrets(&self) -> Arc<dyn SecretStore> {
+        self.vault.as_ref().map_or_else(|| Arc::new(NoVault) as Arc<dyn SecretStore>, Vault::secrets)
+    }
+}
+
+/// What answers for secrets where no Vault is configured.
+struct NoVault;
+
+impl SecretStore for NoVault {
+    fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<SecretDocument, TargetError>> {
+        let error = TargetError::rejected(
+            format!("reading the secret {path}"),
+            "the service's config has no section [vault]; add it",
+        );
+        Box::pin(async { Err(error) })
+    }
+}
+
+/// The key of secret stamps: 32 bytes derived from a credential, or made once and kept in the state folder.
+/// Where it is lost, files with secrets are written once more, with what they hold already.
+pub(crate) fn stamp_key(credential: Option<&SecretString>, state: &Path) -> anyhow::Result<[u8; 32]> {
+    use sha2::{Digest as _, Sha256};
+    if let Some(secret) = credential {
+        return Ok(Sha256::digest(secret.expose_secret().as_bytes()).into());
+    }
+    let path = state.join("stamp.key");
+    match std::fs::read(&path) {
+        Ok(bytes) => match bytes.try_into() {
+            Ok(key) => Ok(key),
+            Err(_) => bail!("{} does not hold 32 bytes; remove it, and a new one is made", path.display()),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_stamp_key(&path),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+fn make_stamp_key(path: &Path) -> anyhow::Result<[u8; 32]> {
+    let mut key = [0; 32];
+    rand::rngs::SysRng.try_fill_bytes(&mut key).context("asking the system for randomness")?;
+    // Written beside and renamed, so that a crash leaves no half of a key.
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, key).with_context(|| format!("writing {}", beside.display()))?;
+    std::fs::set_permissions(&beside, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    std::fs::rename(&beside, path).with_context(|| format!("writing {}", path.display()))?;
+    Ok(key)
+}
