@@ -16,10 +16,10 @@ const NOT_KEPT: [&str; 2] = ["holdfast/depends-on", "kubectl.kubernetes.io/last-
 /// A request to Argo CD, which takes it away again.
 const REFRESH: &str = "argocd.argoproj.io/refresh";
 
-/// An Application as wanted, in the form that Argo CD gives it.
+/// An Application of Argo CD as it stands in the repository, without `apiVersion` and `kind`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Written", into = "Written")]
-#[schemars(with = "Written")]
+#[schemars(with = "Written", title = "Application")]
 pub struct Spec {
     pub metadata: Metadata,
     /// Normalised: see [`normal::spec`].
@@ -45,9 +45,11 @@ struct Written {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Metadata {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub name: Option<String>,
     /// That of the service's configuration, or absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub namespace: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

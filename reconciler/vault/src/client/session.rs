@@ -23,6 +23,9 @@ const LOGGING_IN: &str = "logging in to vault by AppRole";
 /// After a renewal that failed for a reason that may pass.
 const RENEW_AGAIN: Duration = Duration::from_secs(10);
 
+/// So seldom does a token that Vault does not know lead to a login, if the last one did not help.
+const FUTILE_FOR: Duration = Duration::from_mins(1);
+
 /// Who Holdfast is, and the token by which Vault knows it.
 pub(super) struct Session {
     auth: Auth,
@@ -37,8 +40,8 @@ struct State {
     logins: u64,
     /// The last login that failed, so that those who waited for it do not repeat it one by one.
     failed: Option<(Instant, TargetError)>,
-    /// A new token did not help against a 403 that looked like a dead token's, so it is not tried again.
-    futile: bool,
+    /// When a new token did not help against a 403 that looked like a dead token's.
+    futile: Option<Instant>,
     keeper: Option<AbortHandle>,
     closed: bool,
 }
@@ -121,7 +124,7 @@ impl Session {
         if let Some(token) = state.token.as_ref().filter(|token| token.login != dead.login) {
             return Ok(Some(Arc::clone(token)));
         }
-        if state.futile {
+        if state.futile.is_some_and(|at| at.elapsed() < FUTILE_FOR) {
             return Ok(None);
         }
         if matches!(self.auth, Auth::Token(_)) {
@@ -131,8 +134,9 @@ impl Session {
         self.log_in(&mut state, asked, doing).await.map(Some)
     }
 
+    /// A new token was refused like the old one: for a while, such an answer leads to no login.
     pub(super) async fn replacing_is_futile(&self) {
-        self.state.lock().await.futile = true;
+        self.state.lock().await.futile = Some(Instant::now());
     }
 
     async fn log_in(

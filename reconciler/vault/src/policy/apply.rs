@@ -25,11 +25,11 @@ impl VaultPolicy {
             Step::Update { name: policy, text, version: Some(version), .. } => {
                 // A merge keeps what others set beside the text: an expiration, `cas_required`.
                 let body = json!({ "policy": self.marked(name, policy, text), "cas": version });
-                self.write(Method::PATCH, policy, body, "patch").await
+                self.merge(policy, body).await
             }
             Step::Update { name: policy, text, version: None, .. } => {
                 let body = json!({ "policy": self.marked(name, policy, text) });
-                self.write(Method::POST, policy, body, "update").await
+                self.write(policy, body, "update").await
             }
             Step::Delete { name: policy } => self.delete(policy).await,
         };
@@ -41,7 +41,7 @@ impl VaultPolicy {
 
     /// A policy that does not exist can be one of our token's already, and writing it would give us rights.
     async fn create(&self, name: &Name, policy: &str, text: &str) -> Result<Option<String>, TargetError> {
-        let doing = format!("writing policy {policy}");
+        let doing = writing(policy);
         let own = self.client.own_policies(&doing).await?;
         if own.is_some_and(|own| own.contains(policy)) {
             let why = format!(
@@ -51,33 +51,35 @@ impl VaultPolicy {
         }
         // Must not exist yet. A server without check-and-set ignores it.
         let body = json!({ "policy": self.marked(name, policy, text), "cas": -1 });
-        self.write(Method::POST, policy, body, "create").await
+        self.write(policy, body, "create").await
+    }
+
+    /// Writes the text alone, or all of the policy where the server knows no PATCH.
+    async fn merge(&self, policy: &str, body: serde_json::Value) -> Result<Option<String>, TargetError> {
+        let doing = writing(policy);
+        let ask = Ask::with_body(Method::PATCH, api_path(policy), body.clone(), &doing);
+        let answer = self.client.call(&ask).await?;
+        if answer.status == 405 {
+            self.write(policy, body, "update").await
+        } else {
+            written(&answer, policy, "patch")
+        }
     }
 
     async fn write(
         &self,
-        method: Method,
         policy: &str,
         body: serde_json::Value,
         capability: &str,
     ) -> Result<Option<String>, TargetError> {
-        let doing = format!("writing policy {policy}");
-        let ask = Ask::with_body(method, format!("sys/policies/acl/{policy}"), body, &doing);
-        let answer = self.client.call(&ask).await?;
-        let changed = |text: &&str| text.contains("check-and-set") || text.contains("policy not found");
-        match answer.status {
-            _ if answer.is_success() => Ok(warning(&answer)),
-            403 => Err(Answer::denied(&doing, &ask.path, capability)),
-            400 if answer.errors().iter().any(changed) => {
-                Err(TargetError::unavailable(&doing, "somebody changed it since it was looked at"))
-            }
-            _ => Err(TargetError::rejected(&doing, answer.words())),
-        }
+        let doing = writing(policy);
+        let answer = self.client.call(&Ask::with_body(Method::POST, api_path(policy), body, &doing)).await?;
+        written(&answer, policy, capability)
     }
 
     async fn delete(&self, policy: &str) -> Result<Option<String>, TargetError> {
         let doing = format!("deleting policy {policy}");
-        let mut ask = Ask::get(format!("sys/policies/acl/{policy}"), &doing);
+        let mut ask = Ask::get(api_path(policy), &doing);
         ask.method = Method::DELETE;
         let answer = self.client.call(&ask).await?;
         match answer.status {
@@ -90,6 +92,28 @@ impl VaultPolicy {
 
     fn marked(&self, name: &Name, policy: &str, text: &str) -> String {
         marked(&self.realm.mark(Self::NAME, name, policy), text)
+    }
+}
+
+fn api_path(policy: &str) -> String {
+    format!("sys/policies/acl/{policy}")
+}
+
+fn writing(policy: &str) -> String {
+    format!("writing policy {policy}")
+}
+
+/// What became of a write. A version that moved on ends with a new look.
+fn written(answer: &Answer, policy: &str, capability: &str) -> Result<Option<String>, TargetError> {
+    let doing = writing(policy);
+    let changed = |text: &&str| text.contains("check-and-set") || text.contains("policy not found");
+    match answer.status {
+        _ if answer.is_success() => Ok(warning(answer)),
+        403 => Err(Answer::denied(&doing, &api_path(policy), capability)),
+        400 if answer.errors().iter().any(changed) => {
+            Err(TargetError::unavailable(&doing, "somebody changed it since it was looked at"))
+        }
+        _ => Err(TargetError::rejected(&doing, answer.words())),
     }
 }
 

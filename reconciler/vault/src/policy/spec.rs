@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 /// A policy's text may be this large; Vault itself takes a request of 32 MiB.
 const TEXT_LIMIT: usize = 256 * 1024;
 
-/// What a policy is to allow: typed rules, or its text as it is.
+/// An ACL policy of Vault: typed rules, or its text as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "Written", into = "Written")]
-#[schemars(with = "Written")]
+#[schemars(with = "Written", title = "VaultPolicy")]
 pub enum Spec {
     Rules(Vec<Rule>),
     /// HCL or JSON, which Vault reads and Holdfast does not.
@@ -27,19 +27,20 @@ pub enum Spec {
 struct Written {
     /// Who has this policy may do this. Paths that are not named are denied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
+    #[schemars(with = "Vec<Rule>", length(min = 1))]
     rules: Option<Vec<Rule>>,
     /// The policy itself in Vault's language, without secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Text")]
     text: Option<Text>,
 }
 
-/// What is allowed on one path.
+/// What may be done on one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     pub path: PolicyPath,
-    #[schemars(length(min = 1))]
+    #[schemars(with = "Vec<Capability>", length(min = 1))]
     pub capabilities: Capabilities,
 }
 
@@ -91,7 +92,7 @@ impl From<PolicyPath> for String {
     }
 }
 
-/// What may be done on a path. In the order in which a policy's text lists them.
+/// One thing that may be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Capability {

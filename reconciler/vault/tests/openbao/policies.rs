@@ -218,6 +218,18 @@ async fn without_the_bulk_listing_policies_are_read_one_by_one() {
 }
 
 #[tokio::test]
+async fn a_server_without_patch_gets_the_whole_policy() {
+    let Some(bao) = Bao::start().await else { return };
+    let proxy = Proxy::before(&bao).await;
+    proxy.hide("PATCH");
+    let kind = kind_as_root(&proxy.url);
+    bao.write_policy("web", "path \"a\" {}").await;
+    let want = wanted(&[("web", read_web())]);
+    assert!(matches!(converge(&*kind, &want, "web").await, Action::Adopt(_)));
+    assert_eq!(converge(&*kind, &want, "web").await, Action::Keep);
+}
+
+#[tokio::test]
 async fn rights_on_single_policies_are_enough_to_converge_and_too_few_to_prune() {
     let Some(bao) = Bao::start().await else { return };
     let rights = "path \"sys/policies/acl/app-*\" { capabilities = [\"create\", \"read\", \"update\", \"patch\", \"delete\"] }";

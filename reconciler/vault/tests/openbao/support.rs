@@ -20,18 +20,32 @@ pub(crate) struct Bao {
     pub(crate) url: String,
     http: reqwest::Client,
     process: Child,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 impl Bao {
     /// Starts a server, or says why the test is skipped.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with(false).await
+    }
+
+    /// Starts a server that speaks TLS alone, with a certificate of a CA of its own.
+    pub(crate) async fn start_with_tls() -> Option<Self> {
+        Self::start_with(true).await
+    }
+
+    /// The certificate of that CA, in PEM.
+    pub(crate) fn ca_pem(&self) -> Vec<u8> {
+        std::fs::read(self.home.path().join("vault-ca.pem")).unwrap()
+    }
+
+    async fn start_with(tls: bool) -> Option<Self> {
         let Some(binary) = binary() else {
             println!("SKIPPED: no OpenBao; see tests/openbao/support.rs for how to get it");
             return None;
         };
         for _ in 0..5 {
-            if let Some(bao) = Self::try_start(&binary).await {
+            if let Some(bao) = Self::try_start(&binary, tls).await {
                 return Some(bao);
             }
         }
@@ -39,14 +53,20 @@ impl Bao {
     }
 
     /// `None` where the process ended, as it does when somebody took the port meanwhile.
-    async fn try_start(binary: &Path) -> Option<Self> {
+    async fn try_start(binary: &Path, tls: bool) -> Option<Self> {
         let port = {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             listener.local_addr().unwrap().port()
         };
         let home = tempfile::tempdir().unwrap();
-        let process = Command::new(binary)
-            .args(["server", "-dev", "-dev-root-token-id=root", "-dev-no-store-token", "-log-level=error"])
+        let mut command = Command::new(binary);
+        if tls {
+            command.arg("server").arg("-dev-tls").arg(format!("-dev-tls-cert-dir={}", home.path().display()));
+        } else {
+            command.args(["server", "-dev"]);
+        }
+        let process = command
+            .args(["-dev-root-token-id=root", "-dev-no-store-token", "-log-level=error"])
             .arg(format!("-dev-listen-address=127.0.0.1:{port}"))
             .env_clear()
             .env("HOME", home.path())
@@ -56,10 +76,14 @@ impl Bao {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let mut bao = Self { url: format!("http://127.0.0.1:{port}"), http: http(), process, _home: home };
+        let scheme = if tls { "https" } else { "http" };
+        let mut bao = Self { url: format!("{scheme}://127.0.0.1:{port}"), http: http(&[]), process, home };
         for _ in 0..600 {
             if bao.process.try_wait().unwrap().is_some() {
                 return None;
+            }
+            if tls && let Ok(pem) = std::fs::read(bao.home.path().join("vault-ca.pem")) {
+                bao.http = http(&pem);
             }
             let health = bao.http.get(format!("{}/v1/sys/health", bao.url)).send().await;
             if health.is_ok_and(|answer| answer.status() == 200) {
@@ -132,9 +156,10 @@ impl Bao {
     }
 }
 
-fn http() -> reqwest::Client {
+fn http(ca_pem: &[u8]) -> reqwest::Client {
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
-    reqwest::Client::builder().no_proxy().tls_certs_only(Vec::new()).build().unwrap()
+    let trusted = reqwest::Certificate::from_pem_bundle(ca_pem).unwrap_or_default();
+    reqwest::Client::builder().no_proxy().tls_certs_only(trusted).build().unwrap()
 }
 
 fn binary() -> Option<PathBuf> {
@@ -167,15 +192,15 @@ impl Proxy {
     pub(crate) async fn before(bao: &Bao) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let proxy = Self { target: bao.url.clone(), http: http(), inner: Arc::default(), url };
+        let proxy = Self { target: bao.url.clone(), http: http(&[]), inner: Arc::default(), url };
         let router = Router::new().fallback(pass_on).with_state(proxy.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         proxy
     }
 
-    /// Answers 404 for a path from now on, as a server does that does not have it.
-    pub(crate) fn hide(&self, path: &'static str) {
-        self.inner.lock().unwrap().hidden = Some(path);
+    /// Answers 404 for a path, or 405 for a method, from now on, as a server does that does not have it.
+    pub(crate) fn hide(&self, what: &'static str) {
+        self.inner.lock().unwrap().hidden = Some(what);
     }
 
     /// What came since the last call.
@@ -199,9 +224,12 @@ async fn pass_on(
     let hidden = {
         let mut inner = proxy.inner.lock().unwrap();
         inner.seen.push(format!("{method} {path}"));
-        inner.hidden == Some(path)
+        inner.hidden.filter(|hidden| *hidden == path || *hidden == method.as_str())
     };
-    if hidden {
+    if hidden == Some("PATCH") {
+        return (StatusCode::METHOD_NOT_ALLOWED, r#"{"errors":["unsupported operation"]}"#).into_response();
+    }
+    if hidden.is_some() {
         return (StatusCode::NOT_FOUND, r#"{"errors":[]}"#).into_response();
     }
     let mut request = proxy.http.request(method, format!("{}{uri}", proxy.target)).body(body);
