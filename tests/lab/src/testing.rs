@@ -10,6 +10,7 @@ pub(crate) fn client() -> reqwest::Client {
     // Already installed by another test: the same one.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     reqwest::Client::builder()
+        .no_proxy()
         .timeout(Duration::from_secs(10))
         .tls_certs_only(Vec::new())
         .build()

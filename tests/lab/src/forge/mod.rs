@@ -139,6 +139,25 @@ impl Forge {
         state.posts.iter().rev().find(|post| post.commit == commit && post.context == context).cloned()
     }
 
+    /// Appends so many equal statuses, as a client did that posted without end.
+    pub fn fill(&self, commit: &str, repository: &str, context: &str, count: usize) {
+        let mut state = self.shared.lock();
+        let created_at = state.clock.stamp();
+        for _ in 0..count {
+            let post = Post {
+                id: u64::try_from(state.posts.len()).unwrap_or(u64::MAX).saturating_add(1),
+                repository: repository.to_owned(),
+                commit: commit.to_owned(),
+                context: context.to_owned(),
+                state: "pending".to_owned(),
+                description: String::new(),
+                target_url: String::new(),
+                created_at: created_at.clone(),
+            };
+            state.posts.push(post);
+        }
+    }
+
     /// The clock of `created_at`.
     pub fn clock(&self) -> Clock {
         self.shared.lock().clock.clone()
