@@ -74,6 +74,14 @@ const FULL: &[&str] = &[
     "quota exceeded",
 ];
 
+/// What a person can do about texts that only say what is wrong.
+const HINTS: &[(&str, &str)] = &[
+    ("uses local storage", "make the guest on the template's node, or keep the template on shared storage"),
+    ("to non-shared storage", "make the guest on the template's node, or declare a shared `disk.storage`"),
+    ("powerdown failed", "shut it down from inside, or stop it by hand"),
+    ("does not allow content type 'images'", "declare a storage that holds disks"),
+];
+
 /// Whether what an error text speaks of passes by itself, so that trying again helps.
 pub(crate) fn passes(text: &str) -> bool {
     let text = text.to_lowercase();
@@ -93,6 +101,8 @@ pub(crate) fn by_text(doing: &str, text: &str) -> TargetError {
         TargetError::rejected(doing, format_args!("the storage is full ({text}): {way_out}"))
     } else if passes(text) {
         TargetError::unavailable(doing, text)
+    } else if let Some((_, hint)) = HINTS.iter().find(|(known, _)| text.contains(known)) {
+        TargetError::rejected(doing, format_args!("{text}: {hint}"))
     } else {
         TargetError::rejected(doing, text)
     }
@@ -127,6 +137,16 @@ impl ApiError {
         match self {
             Self::Refused(refused) => refused.errors.get(parameter).map(String::as_str),
             _ => None,
+        }
+    }
+
+    /// Whether the node that was to answer did not, so that asking it for more is a waste of half a minute
+    /// each.
+    pub(crate) fn is_of_a_dark_node(&self) -> bool {
+        match self {
+            Self::Timeout(_) => true,
+            Self::Refused(refused) => matches!(refused.status, 595..=599),
+            _ => false,
         }
     }
 
@@ -259,6 +279,13 @@ mod tests {
                 .to_string()
                 .ends_with("free space on the storage, or declare a smaller disk or another storage")
         );
+    }
+
+    #[test]
+    fn what_only_says_what_is_wrong_gets_a_way_out() {
+        let error = by_text("cloning", "can't clone VM to node 'n2' (VM uses local storage)");
+        assert!(!error.is_unavailable());
+        assert!(error.to_string().contains("make the guest on the template's node"), "{error}");
     }
 
     #[test]

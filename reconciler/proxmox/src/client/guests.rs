@@ -91,23 +91,14 @@ impl Client {
         Ok(Current { status, template: matches!(plain(&current["template"]).as_str(), "1" | "true") })
     }
 
-    /// What runs for the guest now: the types of tasks, such as `resize`. Without Sys.Audit on the node
-    /// these are the token's own ones.
+    /// What changes the guest now: the types of tasks, such as `resize`. Without Sys.Audit on the node these
+    /// are the token's own ones.
     pub(crate) async fn running_tasks(&self, place: &Place) -> Result<Vec<String>, ApiError> {
         let vmid = place.vmid.to_string();
         let path = format!("/nodes/{}/tasks", super::forms::segment(&place.node));
         let query = [("vmid", vmid.as_str()), ("source", "active"), ("limit", "50")];
         let rows = self.http().get(&path, &query).await?;
-        let runs = |row: &&Value| {
-            row.get("endtime").is_none() && matches!(row["status"].as_str(), None | Some("RUNNING"))
-        };
-        let kind = |row: &Value| {
-            row["type"]
-                .as_str()
-                .map(ToOwned::to_owned)
-                .or_else(|| Some(Upid::parse(row["upid"].as_str()?)?.kind))
-        };
-        Ok(rows.as_array().into_iter().flatten().filter(runs).filter_map(kind).collect())
+        Ok(rows.as_array().into_iter().flatten().filter_map(changing).collect())
     }
 
     /// The first kilobytes of a file within the guest, as its agent reads it.
@@ -170,6 +161,17 @@ impl Client {
     }
 }
 
+/// The type of a task that runs and changes its guest. An open console is a task too, for hours.
+fn changing(row: &Value) -> Option<String> {
+    let ended = row.get("endtime").is_some() || !matches!(row["status"].as_str(), None | Some("RUNNING"));
+    let kind = match row["type"].as_str() {
+        Some(kind) => kind.to_owned(),
+        None => Upid::parse(row["upid"].as_str()?)?.kind,
+    };
+    let changes = kind.starts_with("qm") || kind.starts_with("ha") || kind == "resize";
+    (changes && !ended).then_some(kind)
+}
+
 fn agent_error(error: &ApiError) -> AgentError {
     match error.refused() {
         Some((401 | 403, _)) => AgentError::Refused(error.during("asking the guest agent").to_string()),
@@ -217,6 +219,18 @@ mod tests {
         assert_eq!(config.pending.iter().map(String::as_str).collect::<Vec<_>>(), ["agent", "cores", "net1"]);
         assert_eq!(config.digest, "aa11");
         assert!(Config::read(&json!(null)).is_err(), "no answer is not an empty configuration");
+    }
+
+    #[test]
+    fn only_tasks_that_run_and_change_the_guest_count() {
+        let kind = |row: Value| changing(&row);
+        assert_eq!(kind(json!({ "type": "resize", "status": "RUNNING" })), Some("resize".to_owned()));
+        assert_eq!(
+            kind(json!({ "upid": "UPID:n1:00000001:00000001:00000001:qmstart:101:a@pam:" })),
+            Some("qmstart".to_owned())
+        );
+        assert_eq!(kind(json!({ "type": "qmstart", "endtime": 1, "status": "OK" })), None);
+        assert_eq!(kind(json!({ "type": "vncproxy", "status": "RUNNING" })), None, "an open console");
     }
 
     #[test]

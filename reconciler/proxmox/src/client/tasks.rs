@@ -165,7 +165,12 @@ fn failed(doing: &str, why: &str, log: Option<&str>) -> TargetError {
     } else if passes(why) {
         TargetError::unavailable(doing, whole)
     } else {
-        TargetError::rejected(doing, whole)
+        match by_text(doing, why) {
+            TargetError::Rejected { doing, why } => {
+                TargetError::rejected(doing, format_args!("{why} (log: {log})"))
+            }
+            unavailable @ TargetError::Unavailable { .. } => unavailable,
+        }
     }
 }
 

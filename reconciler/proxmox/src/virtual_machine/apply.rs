@@ -104,6 +104,9 @@ impl Actor<'_> {
         // After the wait for those before us, since they may have filled the storage.
         let cluster = self.client.cluster().await.map_err(|error| error.during(doing))?;
         let template = preflight::clone(&cluster, doing, clone)?;
+        let config = self.client.config(&template).await.map_err(|error| error.during(doing))?;
+        let (state, _) = State::read(&cluster.guests[&template.vmid], &config, true);
+        preflight::template(&state, doing, clone)?;
         let vmid = clone.vmid.to_string();
         // Without a description the template's notes would be copied, with whatever mark is in them.
         let description = clone.notes.render(&self.mark(&State::new_object(clone.vmid)));

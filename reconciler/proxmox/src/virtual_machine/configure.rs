@@ -6,11 +6,11 @@ use holdfast_core::ident::Name;
 use holdfast_core::kind::{Change, Refusal};
 use holdfast_core::secret::SecretRef;
 
+use super::cloud_init;
 use super::notes::Notes;
 use super::spec::{self, Spec};
 use super::state::{AgentAnswer, Power, State};
 use super::step::{Configure, Step};
-use crate::client::forms::encode_ssh_keys;
 use crate::client::guests::Place;
 
 /// The tag by which a look finds what we manage.
@@ -20,7 +20,7 @@ pub(crate) const OUR_TAG: &str = "holdfast";
 const CLOUD_INIT: &[&str] = &["ciuser", "cipassword", "sshkeys", "ipconfig0", "nameserver", "searchdomain"];
 
 /// The slot that cloud-init's drive gets where the template brought none.
-const CLOUD_INIT_SLOT: &str = "ide2";
+pub(super) const CLOUD_INIT_SLOT: &str = "ide2";
 
 /// What is to be written.
 pub(super) enum Configured {
@@ -52,16 +52,16 @@ fn shown(bridge: Option<&str>, vlan: Option<u16>) -> String {
 
 /// The keys to set and to delete, with the lines that people read of them.
 #[derive(Default)]
-struct Difference {
+pub(super) struct Difference {
     set: BTreeMap<String, String>,
     delete: BTreeSet<String>,
-    password: Option<SecretRef>,
+    pub(super) password: Option<SecretRef>,
     changes: Vec<Change>,
 }
 
 impl Difference {
     /// Sets a key; without a value it is deleted.
-    fn write(&mut self, key: &str, value: Option<String>, field: &str, from: &str, to: &str) {
+    pub(super) fn write(&mut self, key: &str, value: Option<String>, field: &str, from: &str, to: &str) {
         match value {
             Some(value) => drop(self.set.insert(key.to_owned(), value)),
             None => drop(self.delete.insert(key.to_owned())),
@@ -69,7 +69,7 @@ impl Difference {
         self.change(field, from, to);
     }
 
-    fn change(&mut self, field: &str, from: &str, to: &str) {
+    pub(super) fn change(&mut self, field: &str, from: &str, to: &str) {
         let side = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         self.changes.push(Change { field: field.to_owned(), from: side(from), to: side(to) });
     }
@@ -89,14 +89,14 @@ impl Difference {
 pub(super) fn configure(name: &Name, want: &Spec, seen: &State, at: Place) -> Configured {
     let mut difference = Difference::default();
     machine(&mut difference, want, seen);
-    if let Some(cloud_init) = &want.cloud_init {
-        if let Err(refusal) = drive(&mut difference, want, seen) {
+    if let Some(wanted) = &want.cloud_init {
+        if let Err(refusal) = cloud_init::drive(&mut difference, want, seen) {
             return Configured::Refused(refusal);
         }
-        guest(&mut difference, cloud_init, seen);
+        cloud_init::guest(&mut difference, wanted, seen);
     }
     let mut notes = seen.notes.clone();
-    if let Err(refusal) = password(&mut difference, &mut notes, want, seen) {
+    if let Err(refusal) = cloud_init::password(&mut difference, &mut notes, want, seen) {
         return Configured::Refused(refusal);
     }
     if let Some(text) = &want.description {
@@ -208,114 +208,6 @@ fn card(difference: &mut Difference, want: &spec::Network, seen: &State) {
     value.extend(there.into_iter().flat_map(|card| card.others.clone()));
     let from = from.map_or_else(String::new, |(bridge, vlan)| shown(bridge, vlan));
     difference.write("net0", Some(value.join(",")), "network", &from, &plugged(want));
-}
-
-/// Without its drive cloud-init reads nothing. A guest that never ran gets one; for one that runs that would
-/// need a restart, and somebody took it away.
-fn drive(difference: &mut Difference, want: &Spec, seen: &State) -> Result<(), Refusal> {
-    if seen.cloud_init.drive.is_some() {
-        return Ok(());
-    }
-    let vmid = seen.vmid;
-    let disk = want.disk.as_ref();
-    let declared = disk.and_then(|disk| disk.storage.as_ref()).map(crate::names::StorageName::as_str);
-    let there = disk
-        .and_then(|disk| seen.disks.get(disk.slot.as_str()))
-        .or_else(|| seen.disks.values().find(|disk| !disk.volume.contains(":iso/")));
-    let storage = declared.or_else(|| Some(there?.volume.split_once(':')?.0));
-    match storage {
-        Some(storage) if seen.running == Power::Stopped && !seen.disks.contains_key(CLOUD_INIT_SLOT) => {
-            let value = format!("{storage}:cloudinit");
-            difference.write(CLOUD_INIT_SLOT, Some(value.clone()), "cloud-init drive", "", &value);
-            Ok(())
-        }
-        _ => Err(Refusal {
-            why: format!("vm {vmid} has no cloud-init drive, so `cloudInit` would do nothing"),
-            ways_out: vec![
-                format!("add one, with `qm set {vmid} --ide2 STORAGE:cloudinit`"),
-                "or leave `cloudInit` out".to_owned(),
-            ],
-        }),
-    }
-}
-
-fn guest(difference: &mut Difference, want: &spec::CloudInit, seen: &State) {
-    let seen = &seen.cloud_init;
-    if let Some(user) = &want.user
-        && seen.user.as_deref() != Some(user.as_str())
-    {
-        let from = seen.user.clone().unwrap_or_default();
-        difference.write("ciuser", Some(user.to_string()), "user", &from, user.as_str());
-    }
-    if let Some(keys) = &want.ssh_keys {
-        let wanted: BTreeSet<&str> = keys.iter().map(|key| key.as_str().trim()).collect();
-        let there: BTreeSet<&str> = seen.ssh_keys.iter().map(String::as_str).collect();
-        if wanted != there {
-            let value =
-                (!keys.is_empty()).then(|| encode_ssh_keys(keys.iter().map(|key| key.as_str().trim())));
-            let show = |count: usize| format!("{count} key{}", if count == 1 { "" } else { "s" });
-            difference.write("sshkeys", value, "sshKeys", &show(there.len()), &show(wanted.len()));
-        }
-    }
-    if let Some(address) = want.address {
-        let to = (address.to_string(), want.gateway.map(|gateway| gateway.to_string()));
-        let from = (seen.address.clone().unwrap_or_default(), seen.gateway.clone());
-        if from != to {
-            let mut value = vec![format!("ip={address}")];
-            value.extend(want.gateway.map(|gateway| format!("gw={gateway}")));
-            value.extend(seen.others.clone());
-            let show = |(ip, gateway): &(String, Option<String>)| {
-                gateway.as_ref().map_or_else(|| ip.clone(), |gateway| format!("{ip} via {gateway}"))
-            };
-            difference.write("ipconfig0", Some(value.join(",")), "address", &show(&from), &show(&to));
-        }
-    }
-    if let Some(servers) = &want.nameservers {
-        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
-        if servers != seen.nameservers {
-            let (from, to) = (seen.nameservers.join(" "), servers.join(" "));
-            let value = (!to.is_empty()).then(|| to.clone());
-            difference.write("nameserver", value, "nameservers", &from, &to);
-        }
-    }
-    if let Some(domain) = &want.search_domain
-        && seen.search_domain.as_deref() != Some(domain.as_str())
-    {
-        let from = seen.search_domain.clone().unwrap_or_default();
-        difference.write("searchdomain", Some(domain.to_string()), "searchDomain", &from, domain.as_str());
-    }
-}
-
-/// The password never reads back, so the stamp of the one that was set is kept in the notes. What we set we
-/// also take back; a password of somebody else is left.
-fn password(
-    difference: &mut Difference,
-    notes: &mut Notes,
-    want: &Spec,
-    seen: &State,
-) -> Result<(), Refusal> {
-    let reference = want.cloud_init.as_ref().and_then(|cloud_init| cloud_init.password.as_ref());
-    let was = if seen.notes.password.is_some() { "(another)" } else { "" };
-    match reference {
-        Some(reference) => {
-            let Some(stamp) = &reference.stamp else {
-                return Err(Refusal::new(
-                    format!("the secret {reference} was not read, so it cannot be compared"),
-                    "This is a fault of Holdfast; please report it.",
-                ));
-            };
-            if seen.notes.password.as_ref() != Some(&stamp.digest) {
-                notes.password = Some(stamp.digest.clone());
-                difference.password = Some(reference.clone());
-                difference.change("password", was, &format!("version {} of {reference}", stamp.version));
-            }
-        }
-        None if notes.password.take().is_some() => {
-            difference.write("cipassword", None, "password", was, "");
-        }
-        None => {}
-    }
-    Ok(())
 }
 
 fn declared(want: &Spec) -> BTreeSet<String> {

@@ -6,9 +6,11 @@
 //! A look in scope `Only` at one guest costs five: the list, the options, its configuration, its exact power,
 //! its running tasks; three where it is not there, of which the last one tells that its number is free.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
-use futures_util::future::{join_all, try_join, try_join3};
+use futures_util::future::{FutureExt as _, try_join, try_join3};
+use futures_util::stream::{StreamExt as _, iter};
 use holdfast_core::ident::{Name, ResourceId};
 use holdfast_core::kind::{Kind as _, Look, Owner, Scope, Seen, TargetError};
 use holdfast_core::mark::{Mark, Realm};
@@ -16,14 +18,12 @@ use holdfast_core::mark::{Mark, Realm};
 use super::configure::OUR_TAG;
 use super::spec::Spec;
 use super::state::{AgentAnswer, Power, SeenMark, State};
+use super::whose::{HOST_KEY_FILE, copied, declared_twice, host_key, whose};
 use super::{VirtualMachine, preflight};
 use crate::client::Client;
 use crate::client::cluster::{Cluster, Guest, Rights};
 use crate::client::guests::{AgentError, Place};
-use crate::names::{HostKey, Vmid};
-
-/// The key that every sshd of the last ten years has, and the only kind that is pinned.
-const HOST_KEY_FILE: &str = "/etc/ssh/ssh_host_ed25519_key.pub";
+use crate::names::Vmid;
 
 /// Reads what is wanted and, in scope `All`, everything else that carries our tag.
 pub(super) async fn look(
@@ -47,7 +47,12 @@ struct View<'a> {
     /// Read in scope `All` alone; in scope `Only` it is asked whether a number is free.
     rights: Option<Rights>,
     tags_have_case: bool,
+    /// Nodes that did not answer within this look: their other guests are not asked for any more.
+    dark: Mutex<BTreeMap<String, TargetError>>,
 }
+
+/// Guests that are read at once. Each waits for the answer of one node.
+const AT_ONCE: usize = 8;
 
 /// One guest as it was read.
 struct Read {
@@ -71,17 +76,23 @@ impl<'a> View<'a> {
                 .map(|(cluster, case)| (cluster, case, None)),
         };
         let (cluster, tags_have_case, rights) = taken.map_err(|error| error.during(doing))?;
-        Ok(Self { client, realm, scope, cluster, rights, tags_have_case })
+        Ok(Self { client, realm, scope, cluster, rights, tags_have_case, dark: Mutex::default() })
+    }
+
+    fn dark(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, TargetError>> {
+        self.dark.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn look(&self, wanted: &BTreeMap<Name, Spec>) -> Look<State> {
         let numbers: BTreeMap<Vmid, &Spec> = wanted.values().map(|spec| (spec.vmid, spec)).collect();
         let guests: Vec<&Guest> =
             self.cluster.guests.values().filter(|guest| self.is_read(guest, &numbers, wanted)).collect();
-        let readings =
-            join_all(guests.iter().map(|guest| self.read(guest, numbers.get(&guest.vmid).copied())));
-        let readings: BTreeMap<Vmid, Reading> =
-            guests.iter().map(|guest| guest.vmid).zip(readings.await).collect();
+        let mut reads = Vec::with_capacity(guests.len());
+        for guest in guests {
+            let spec = numbers.get(&guest.vmid).copied();
+            reads.push(self.read(guest, spec).map(|reading| (guest.vmid, reading)));
+        }
+        let readings: BTreeMap<Vmid, Reading> = iter(reads).buffer_unordered(AT_ONCE).collect().await;
         let mut look = Look { seen: BTreeMap::new(), incomplete: self.incomplete(), notices: Vec::new() };
         let twice = declared_twice(wanted);
         for (name, spec) in wanted {
@@ -138,7 +149,16 @@ impl<'a> View<'a> {
     async fn read(&self, guest: &Guest, spec: Option<&Spec>) -> Reading {
         let at = Place { node: guest.node.clone(), vmid: guest.vmid };
         let doing = format!("reading vm {}", guest.vmid);
-        let config = self.client.config(&at).await.map_err(|error| error.during(&doing))?;
+        if let Some(error) = self.dark().get(&guest.node) {
+            return Err(error.clone());
+        }
+        let config = self.client.config(&at).await.map_err(|error| {
+            let told = error.during(&doing);
+            if error.is_of_a_dark_node() {
+                self.dark().insert(guest.node.clone(), told.clone());
+            }
+            told
+        })?;
         let (mut state, marks) = State::read(guest, &config, self.tags_have_case);
         if self.scope == Scope::Only || state.running == Power::Unknown {
             let current = self.client.current(&at).await.map_err(|error| error.during(&doing))?;
@@ -277,91 +297,5 @@ impl<'a> View<'a> {
             kind: VirtualMachine::NAME,
             name: name.clone(),
         }
-    }
-}
-
-/// Whose a guest is. Of several marks the one that names this very guest counts; a mark that was written with
-/// the clone names the number alone, which no copy shares.
-fn whose(realm: &Realm, marks: &[Mark], vmid: Vmid, uuid: Option<&str>) -> (Owner, Option<Mark>) {
-    let objects = [State::object(vmid, uuid), State::new_object(vmid)];
-    let own = marks.iter().find(|mark| objects.contains(&mark.object));
-    let mark = own.or(marks.first());
-    let object = own.map_or(objects[0].as_str(), |mark| mark.object.as_str());
-    (realm.owner(mark, object), mark.cloned())
-}
-
-fn copied(vmid: Vmid) -> String {
-    format!(
-        "vm {vmid} carries a mark that was copied from another guest: remove the line `holdfast: …` from its notes"
-    )
-}
-
-fn host_key(content: &str) -> AgentAnswer {
-    let words: Vec<&str> = content.split_whitespace().take(2).collect();
-    match HostKey::new(words.join(" ")) {
-        Ok(key) => AgentAnswer::Key(key),
-        Err(_) => AgentAnswer::Silent(format!("`{HOST_KEY_FILE}` holds no ed25519 key")),
-    }
-}
-
-/// Numbers that several names declare.
-fn declared_twice(wanted: &BTreeMap<Name, Spec>) -> BTreeMap<Vmid, String> {
-    let mut names: BTreeMap<Vmid, BTreeSet<&Name>> = BTreeMap::new();
-    for (name, spec) in wanted {
-        names.entry(spec.vmid).or_default().insert(name);
-    }
-    let several = names.into_iter().filter(|(_, names)| names.len() > 1);
-    several
-        .map(|(vmid, names)| {
-            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-            (vmid, names.join(" and "))
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use holdfast_core::ident::{EnvironmentName, SiteName};
-
-    use super::*;
-
-    fn realm() -> Realm {
-        Realm { site: SiteName::new("home").unwrap(), environment: EnvironmentName::new("core").unwrap() }
-    }
-
-    fn owner(marks: &[&str], vmid: u32, uuid: Option<&str>) -> Owner {
-        let marks: Vec<Mark> = marks.iter().map(|mark| Mark::parse(mark).unwrap()).collect();
-        whose(&realm(), &marks, Vmid::new(vmid).unwrap(), uuid).0
-    }
-
-    #[test]
-    fn a_mark_counts_on_the_very_guest_that_it_names() {
-        let mark = "home/core/VirtualMachine/a@101/u1";
-        assert!(matches!(owner(&[mark], 101, Some("u1")), Owner::Ours(_)));
-        assert_eq!(owner(&[mark], 102, Some("u2")), Owner::Copied, "a clone");
-        assert_eq!(owner(&[mark], 101, Some("u2")), Owner::Copied, "another guest with the same number");
-        assert_eq!(owner(&[], 101, Some("u1")), Owner::Nobody);
-        assert_eq!(
-            owner(&["home/kubernetes/VirtualMachine/a@101/u1"], 101, Some("u1")),
-            Owner::Other("home/kubernetes/VirtualMachine/a".to_owned())
-        );
-    }
-
-    #[test]
-    fn a_half_made_guest_is_ours_and_a_clone_of_it_is_not() {
-        let mark = "home/core/VirtualMachine/a@101/new";
-        assert!(matches!(owner(&[mark], 101, Some("u1")), Owner::Ours(_)));
-        assert_eq!(owner(&[mark], 102, Some("u2")), Owner::Copied);
-        let both = ["home/core/VirtualMachine/b@9000/u0", mark];
-        assert!(matches!(owner(&both, 101, Some("u1")), Owner::Ours(id) if id.name.as_str() == "a"));
-    }
-
-    #[test]
-    fn only_an_ed25519_key_is_pinned() {
-        let line =
-            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEp1c3RBbkV4YW1wbGVLZXlOb3RBUmVhbE9uZUF0QWxs root@kube01\n";
-        assert!(matches!(host_key(line), AgentAnswer::Key(key) if !key.as_str().contains("root@")));
-        assert!(matches!(host_key(""), AgentAnswer::Silent(_)));
-        assert!(matches!(host_key("ssh-rsa AAAA x"), AgentAnswer::Silent(_)));
     }
 }

@@ -1,16 +1,19 @@
 //! The kind `VirtualMachine`: a guest of Proxmox VE, known by its VMID, cloned from a template, never replaced.
 
 mod apply;
+mod cloud_init;
 mod configure;
 mod look;
 pub mod notes;
 mod plan;
 mod preflight;
+mod read;
 pub mod spec;
 pub mod state;
 pub mod step;
 #[cfg(test)]
 mod tests;
+mod whose;
 
 use std::collections::BTreeMap;
 

@@ -47,7 +47,7 @@ fn create(want: &Spec) -> Next<Step> {
         vmid: want.vmid,
         node: want.node.clone(),
         storage: want.disk.as_ref().and_then(|disk| disk.storage.clone()),
-        size: want.disk.as_ref().map(|disk| disk.size),
+        disk: want.disk.as_ref().map(|disk| (disk.slot.clone(), disk.size)),
         notes,
         changes,
     }))])

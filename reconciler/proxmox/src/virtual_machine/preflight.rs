@@ -2,7 +2,8 @@
 
 use holdfast_core::kind::TargetError;
 
-use super::step::Clone;
+use super::state::State;
+use super::step::{Clone, listed};
 use crate::client::cluster::{Cluster, Storage};
 use crate::client::guests::Place;
 use crate::names::NodeName;
@@ -44,11 +45,6 @@ pub(super) fn clone(cluster: &Cluster, doing: &str, clone: &Clone) -> Result<Pla
             "{number} is a container: declare the VMID of a template of virtual machines"
         ));
     }
-    if !template.template {
-        return reject(format!(
-            "vm {number} is no template: declare another one, or make it one with `qm template {number}`"
-        ));
-    }
     if cluster.is_offline(&template.node) {
         let why = format!("template {number} is on node `{}`, which is offline", template.node);
         return Err(TargetError::unavailable(doing, why));
@@ -57,6 +53,33 @@ pub(super) fn clone(cluster: &Cluster, doing: &str, clone: &Clone) -> Result<Pla
         storage(cluster, doing, clone, wanted.as_str(), template.disk)?;
     }
     Ok(Place { node: template.node.clone(), vmid: number })
+}
+
+/// Whether the template is one, and has a disk that can grow to the declared size: told before a guest is
+/// made that could only be thrown away.
+pub(super) fn template(template: &State, doing: &str, clone: &Clone) -> Result<(), TargetError> {
+    let reject = |why: String| Err(TargetError::rejected(doing, why));
+    let number = clone.template;
+    // The list says so too, but ten seconds late.
+    if !template.template {
+        return reject(format!(
+            "vm {number} is no template: declare another one, or make it one with `qm template {number}`"
+        ));
+    }
+    let Some((slot, size)) = &clone.disk else { return Ok(()) };
+    match template.disks.get(slot.as_str()).and_then(|disk| disk.size) {
+        None => {
+            let slots = listed(template.disks.keys().map(String::as_str));
+            let has = if slots.is_empty() { "none" } else { &slots };
+            reject(format!(
+                "template {number} has no disk at {slot}, but {has}: declare that slot as `disk.slot`"
+            ))
+        }
+        Some(there) if there > size.bytes() => reject(format!(
+            "the disk of template {number} has {there}, which cannot shrink to {size}: declare at least {there}"
+        )),
+        Some(_) => Ok(()),
+    }
 }
 
 fn storage(
@@ -85,7 +108,8 @@ fn storage(
         let why = format!("storage `{wanted}` of node `{}` is not available now", clone.node);
         return Err(TargetError::unavailable(doing, why));
     }
-    let whole = clone.size.map(crate::size::Size::bytes).filter(|_| THICK.contains(&storage.kind.as_str()));
+    let whole =
+        clone.disk.as_ref().map(|(_, size)| size.bytes()).filter(|_| THICK.contains(&storage.kind.as_str()));
     match (template.max(whole), storage.free()) {
         (Some(needed), Some(free)) if needed > free => {
             let why = format!(
@@ -104,7 +128,7 @@ mod tests {
 
     use super::super::notes::Notes;
     use super::*;
-    use crate::names::{StorageName, Vmid};
+    use crate::names::{DiskSlot, StorageName, Vmid};
     use crate::size::Size;
 
     fn list(more: &Value) -> Cluster {
@@ -112,7 +136,6 @@ mod tests {
             { "type": "node", "node": "pve1", "status": "online" },
             { "type": "node", "node": "pve2", "status": "offline" },
             { "type": "qemu", "vmid": 9000, "node": "pve1", "template": 1, "maxdisk": 2_u64 << 30 },
-            { "type": "qemu", "vmid": 9001, "node": "pve1", "template": 0 },
             { "type": "lxc", "vmid": 9002, "node": "pve1" },
             { "type": "storage", "storage": "thin", "node": "pve1", "status": "available", "plugintype": "lvmthin",
               "disk": 2_u64 << 30, "maxdisk": 10_u64 << 30 },
@@ -129,7 +152,7 @@ mod tests {
             vmid: Vmid::new(101).unwrap(),
             node: NodeName::new("pve1").unwrap(),
             storage: None,
-            size: Size::mebibytes(32 << 10),
+            disk: Some((DiskSlot::new("scsi0").unwrap(), Size::mebibytes(32 << 10).unwrap())),
             notes: Notes::default(),
             changes: Vec::new(),
         }
@@ -161,13 +184,35 @@ mod tests {
         );
         assert_eq!(why(&Clone { node: node("pve2"), ..wish() }), "cloning: node `pve2` is offline");
         assert!(why(&Clone { template: template(8000), ..wish() }).contains("there is no template 8000"));
-        assert!(why(&Clone { template: template(9001), ..wish() }).contains("`qm template 9001`"));
         assert!(why(&Clone { template: template(9002), ..wish() }).contains("9002 is a container"));
         assert!(why(&Clone { storage: storage("nas"), ..wish() }).contains("declare one of `thin`, `thick`"));
         assert_eq!(
             why(&Clone { storage: storage("thick"), ..wish() }),
             "cloning: storage `thick` of node `pve1` has 8 GiB left, and the clone takes 32 GiB: free space there, or declare another `disk.storage`"
         );
+    }
+
+    #[test]
+    fn a_template_must_be_one_and_have_the_disk() {
+        let check = |state: &Value| {
+            let mut whole =
+                json!({ "vmid": 9000, "node": "pve1", "running": false, "cores": 1, "memory": "512MiB" });
+            whole.as_object_mut().unwrap().extend(state.as_object().unwrap().clone());
+            let state = serde_json::from_value(whole).unwrap();
+            template(&state, "cloning", &wish()).map_err(|error| error.to_string())
+        };
+        let disk = |slot: &str, size: &str| json!({ "template": true, "disks": { slot: { "volume": "x:y", "size": size } } });
+        assert_eq!(check(&disk("scsi0", "2GiB")), Ok(()));
+        assert_eq!(
+            check(&disk("virtio0", "2GiB")),
+            Err("cloning: template 9000 has no disk at scsi0, but virtio0: declare that slot as `disk.slot`"
+                .to_owned())
+        );
+        assert_eq!(
+            check(&disk("scsi0", "40GiB")),
+            Err("cloning: the disk of template 9000 has 40 GiB, which cannot shrink to 32 GiB: declare at least 40 GiB".to_owned())
+        );
+        assert!(check(&json!({})).unwrap_err().contains("`qm template 9000`"));
     }
 
     #[test]

@@ -58,8 +58,9 @@ pub struct Clone {
     pub node: NodeName,
     /// `None`: where the template's disks are.
     pub storage: Option<StorageName>,
-    /// The size that its disk will have, to tell whether there is room.
-    pub size: Option<Size>,
+    /// The disk that it will have, to tell whether the template has one that can grow to it, and whether
+    /// there is room.
+    pub disk: Option<(DiskSlot, Size)>,
     pub notes: Notes,
     pub changes: Vec<Change>,
 }
