@@ -5,6 +5,7 @@
 //! the kernel takes away what it held. The guests are reached from inside the fleet's network alone: by
 //! [`Fleet::connect`], by a [`Forward`] from loopback, or by a program that [`Fleet::command`] runs there.
 
+mod behind;
 mod guest;
 mod keeper;
 mod net;
@@ -21,6 +22,7 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
+pub use behind::FleetGuests;
 pub use guest::RunningGuest;
 pub use net::Forward;
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{Fleet, GuestSeed, RunningGuest, cache};
+use super::{Fleet, FleetGuests, GuestSeed, RunningGuest, cache};
 use crate::hosts::Output;
+use crate::proxmox::{self, Boot, GuestHost as _};
 
 pub(in crate::hosts) const BOOT: Duration = Duration::from_secs(90);
 
@@ -138,6 +139,62 @@ async fn power_cable_and_agent() {
     assert_ne!(run(&guest, &["cat", "/proc/sys/kernel/random/boot_id"]).await, boot_id);
     guest.destroy().await.unwrap();
     fleet.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_simulated_guest_is_a_real_one() {
+    let Some(fleet) = fleet().await else { return };
+    let guests = FleetGuests::new(fleet.clone());
+    let folder = tempfile::tempdir().unwrap();
+    let GuestSeed { mac, user_data, network_config, meta_data, .. } =
+        seed("db", 21, &key(folder.path()).await);
+    let boot = Boot {
+        vmid: 121,
+        node: "pve1".into(),
+        name: "db".into(),
+        uuid: "6f1c0c1e-7f5a-4f0e-9f53-000000000121".into(),
+        mac: Some(mac.to_ascii_uppercase()),
+        address: Some("ip=10.78.0.21/24,gw=10.78.0.1".into()),
+        disk: Some(1),
+        seed: Some(proxmox::Seed { user_data, network_config, meta_data }),
+    };
+    assert_eq!(guests.interfaces(121), None);
+    guests.start(&boot);
+    let interfaces = until(|| guests.interfaces(121)).await;
+    assert_eq!((interfaces[1].name.as_str(), interfaces[1].mac.as_str()), ("eth0", mac.as_str()));
+    assert_eq!(interfaces[1].addresses[0], "10.78.0.21/24");
+    let key = guests.read(121, "/etc/ssh/ssh_host_ed25519_key.pub").unwrap();
+    let ran = guests.run(121, vec!["cat".into()], b"input".to_vec()).await;
+    assert_eq!(ran, proxmox::Ran { code: 0, out: "input".into(), err: String::new() });
+
+    guests.stop(121);
+    assert_eq!((guests.interfaces(121), guests.read(121, "/etc/hostname")), (None, None));
+    guests.start(&boot);
+    until(|| guests.interfaces(121)).await;
+    assert_eq!(guests.read(121, "/etc/ssh/ssh_host_ed25519_key.pub").unwrap(), key);
+
+    guests.stop(121);
+    guests.destroy(121);
+    guests.start(&Boot { disk: Some(2), ..boot });
+    until(|| guests.interfaces(121)).await;
+    assert_ne!(
+        guests.read(121, "/etc/ssh/ssh_host_ed25519_key.pub").unwrap(),
+        key,
+        "a new disk is a new machine"
+    );
+    fleet.close().await.unwrap();
+}
+
+async fn until<T>(seen: impl Fn() -> Option<T>) -> T {
+    let bounded = tokio::time::timeout(BOOT, async {
+        loop {
+            if let Some(seen) = seen() {
+                return seen;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    bounded.await.expect("it comes up in time")
 }
 
 #[tokio::test]

@@ -4,9 +4,11 @@
 //! `chroot`, else under `chroot` in a user namespace, where files can belong to root alone and nobody else.
 
 mod base;
+mod carry;
 mod catalogue;
 mod door;
 mod enter;
+mod exec;
 mod server;
 mod wire;
 
