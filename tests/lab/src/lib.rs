@@ -4,11 +4,17 @@
 //! refuse what the real ones refuse.
 
 pub mod clock;
+pub mod demo;
 pub mod forge;
+pub mod git;
+pub mod guests;
+pub mod home;
 pub mod hosts;
 pub mod http;
+pub mod keys;
 pub mod kubernetes;
 pub mod proxmox;
+pub mod service;
 #[cfg(test)]
 mod testing;
 pub mod vault;
