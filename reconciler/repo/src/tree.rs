@@ -4,14 +4,10 @@ use gix::objs::{Kind, TreeRefIter, tree::EntryKind};
 use gix::{ObjectId, Repository};
 use holdfast_core::ident::CommitId;
 use holdfast_core::manifest::Tree;
-use holdfast_core::manifest::tree::{MAX_COMMIT, MAX_FILE, MAX_FILES};
+use holdfast_core::manifest::tree::{MAX_COMMIT, MAX_FILE, MAX_FILES, matters};
 
 use crate::read::{ReadError, find};
 
-/// The one file of the root that is read.
-const SITE: &str = "holdfast.yaml";
-/// The folders of the root that are read.
-const FOLDERS: [&str; 4] = ["environments", "files", "modules", "policies"];
 /// The deepest folder that is entered.
 const MAX_DEPTH: usize = 32;
 /// The most entries that are looked at, read or not: trees can repeat themselves without end.
@@ -49,7 +45,7 @@ impl Reader<'_> {
             }
             let name = String::from_utf8_lossy(entry.filename);
             let kind = entry.mode.kind();
-            if prefix.is_empty() && name != SITE && !FOLDERS.contains(&name.as_ref()) {
+            if prefix.is_empty() && !matters(&name) {
                 continue;
             }
             let path = format!("{prefix}{name}");

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use holdfast_core::manifest::Tree;
-use holdfast_core::manifest::tree::{MAX_COMMIT, MAX_FILE, MAX_FILES};
+use holdfast_core::manifest::tree::{MAX_COMMIT, MAX_FILE, MAX_FILES, matters};
 
 /// Why a folder cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -20,7 +20,7 @@ pub(crate) enum DirectoryError {
     TooMuch { path: PathBuf },
 }
 
-/// Reads every file below `root` but those of git. Symbolic links are refused, as in a commit.
+/// Reads what the service would read of a commit. Symbolic links are refused, as there.
 pub(crate) fn read(root: &Path) -> Result<Tree, DirectoryError> {
     let mut tree = Tree::default();
     let mut bytes = 0;
@@ -30,10 +30,11 @@ pub(crate) fn read(root: &Path) -> Result<Tree, DirectoryError> {
             let name = relative(root, &path);
             let kind = fs::symlink_metadata(&path)
                 .map_err(|source| DirectoryError::Read { path: path.clone(), source })?;
+            if !matters(name.split('/').next().unwrap_or_default()) {
+                continue;
+            }
             if kind.is_dir() {
-                if path.file_name().is_none_or(|name| name != ".git") {
-                    folders.push(path);
-                }
+                folders.push(path);
             } else if kind.is_symlink() {
                 tree.refused.insert(name, "it is a symbolic link".to_owned());
             } else if kind.len() > MAX_FILE as u64 {
@@ -74,10 +75,14 @@ mod tests {
         fs::create_dir_all(folder.path().join(".git")).unwrap();
         fs::write(folder.path().join(".git/config"), "x").unwrap();
         fs::write(folder.path().join("environments/core/a.yaml"), "a: 1\n").unwrap();
-        fs::write(folder.path().join("large.bin"), vec![0; MAX_FILE + 1]).unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link.yaml")).unwrap();
+        fs::write(folder.path().join("notes.yaml"), "not ours").unwrap();
+        fs::write(folder.path().join("environments/large.bin"), vec![0; MAX_FILE + 1]).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", folder.path().join("environments/link.yaml")).unwrap();
         let tree = read(folder.path()).unwrap();
         assert_eq!(tree.files.keys().collect::<Vec<_>>(), ["environments/core/a.yaml"]);
-        assert_eq!(tree.refused.keys().collect::<Vec<_>>(), ["large.bin", "link.yaml"]);
+        assert_eq!(
+            tree.refused.keys().collect::<Vec<_>>(),
+            ["environments/large.bin", "environments/link.yaml"]
+        );
     }
 }

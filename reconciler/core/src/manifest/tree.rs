@@ -11,6 +11,16 @@ pub struct Tree {
     pub refused: BTreeMap<String, String>,
 }
 
+/// The one file of the root that is read.
+pub const SITE_FILE: &str = "holdfast.yaml";
+/// The folders of the root that are read. A repository may hold anything beside them.
+pub const FOLDERS: [&str; 4] = ["environments", "files", "modules", "policies"];
+
+/// Whether an entry of the repository's root can matter.
+pub fn matters(root_entry: &str) -> bool {
+    root_entry == SITE_FILE || FOLDERS.contains(&root_entry)
+}
+
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: usize = 1 << 20;
 /// The most that is read of one commit, in bytes.

@@ -137,7 +137,7 @@ impl<'a> Reading<'a> {
         section.finish();
         let secret = credential.and_then(|name| self.credential("repository.credential", &name));
         let ca_pem = self.certificates("repository.ca", ca);
-        let mirror_dir = state.join("mirror.git");
+        let mirror_dir = state.join("mirror");
         (
             Some(holdfast_repo::Settings { url, branch, mirror_dir, username, secret, known_hosts, ca_pem }),
             poll,
