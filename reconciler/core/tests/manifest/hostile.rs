@@ -127,14 +127,53 @@ fn much_of_everything_is_bounded() {
         "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}",
         "{% set ns = namespace(x='x') %}{% for a in range(64) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}",
         "{{ 'x' * 1000000000 }}",
-        "{{ [[1]] * 100000000 }}",
     ] {
         let tree = repository(valid().as_bytes(), template.as_bytes(), None);
         let problems = read_tree(&tree).expect_err(template);
         assert_eq!(problems.count(), 1, "{}", problems.render(&tree));
     }
+    for growing in [
+        "{{ [[1]] * 100000000 }}",
+        "{% set x = [1] %}{% set x = x + x %}{{ x }}",
+        "{% for x in [[1], [2]] %}{{ x * 9 }}{% endfor %}",
+        "{% set x = 'a' %}{% set x = [x, x] %}{% set x = [x, x] %}{{ x }}",
+        "{% set loop = [1] %}{% set y = [loop.first, 1] %}{% set z = {1: y} %}{{ z }}",
+        "{{ [1] | chain([2]) }}",
+        "{% set x = namespace(a=1) %}",
+        "{{ a | default([1]) * 3 }}",
+        "{{ 'x' | int([1]) * 3 }}",
+    ] {
+        let tree = repository(valid().as_bytes(), growing.as_bytes(), None);
+        let problems = read_tree(&tree).expect_err(growing);
+        assert_eq!(problems.count(), 1, "{}", problems.render(&tree));
+    }
     let deep = "{{ ".to_owned() + &"(".repeat(5_000) + &")".repeat(5_000) + " }}";
     survives(&repository(valid().as_bytes(), deep.as_bytes(), None));
+}
+
+#[test]
+fn long_chains_in_templates_are_survived() {
+    for (first, more, last) in [
+        ("{{ a", " + a", " }}"),
+        ("{{ a", " ~ a", " }}"),
+        ("{{ a", ".b", " }}"),
+        ("{{ a", "|upper", " }}"),
+        ("{{ a", "[0]", " }}"),
+        ("{{ a", " and a", " }}"),
+        ("{{ a", " if a else a", " }}"),
+        ("{{ ", "not ", "a }}"),
+        ("{{ ", "-", "a }}"),
+        ("{{ a", "(1)", " }}"),
+        ("{{ a", " ** a", " }}"),
+        ("{{ a", " is defined", " }}"),
+        ("{% if a %}", "{% elif a %}", "{% endif %}"),
+        ("", "{% if a %}", ""),
+        ("", "{% set a = [a, a] %}", ""),
+        ("{{ ", "[", "}}"),
+    ] {
+        let template = format!("{first}{}{last}", more.repeat(100_000));
+        survives(&repository(valid().as_bytes(), template.as_bytes(), None));
+    }
 }
 
 #[test]

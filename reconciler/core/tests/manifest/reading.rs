@@ -97,6 +97,19 @@ fn a_template_cannot_forge_or_change_the_place_of_a_secret() {
 }
 
 #[test]
+fn templates_calculate_with_what_is_certainly_no_list() {
+    let template = "{{ memory * 1024 }} {{ ports[0] + 1 }} {{ net.mask + 1 }}{% for p in ports %} {{ p + loop.index }}{% endfor %}{% for i in range(2) %} {{ i * 2 }}{% endfor %}{% set x = memory %}{% set x = x + x %} {{ x }} {{ 'a' * 3 }} {{ ['a', name] | join('-') }} {{ name | default('b') ~ 1 }}\n";
+    let spec = "  files:\n    - path: /c\n      content: { template: files/t, vars: { memory: 2, ports: [80, 443], net: { mask: 24 }, name: n } }\n";
+    let tree = tree(&[("environments/core/a.yaml", &machine("a", "", spec)), ("files/t", template)]);
+    let manifest = match read_tree(&tree) {
+        Ok(manifest) => manifest,
+        Err(problems) => panic!("{}", problems.render(&tree)),
+    };
+    let spec = &manifest.site.environments[0].1.resources[&id("Machine/a")].spec;
+    assert_eq!(spec["files"][0]["content"], "2048 81 25 81 445 0 2 4 aaa a-n n1\n");
+}
+
+#[test]
 fn many_documents_are_read_and_linked() {
     let mut files = Vec::new();
     for file in 0..250 {

@@ -161,6 +161,15 @@ impl Explainer<'_, '_> {
     }
 
     fn type_help(&self, pointer: &str, name: &str, value: &Value, schema: &Value) -> Vec<String> {
+        if let Some(object) = value.as_object() {
+            let has = |one: &str, other: &str| object.contains_key(one) && object.contains_key(other);
+            if has("vault", "key") {
+                return vec!["no secret may stand here: write the value".to_owned()];
+            }
+            if has("ref", "output") {
+                return vec!["no reference may stand here: write the value".to_owned()];
+            }
+        }
         let written = (self.written)(pointer);
         let (text, plain) = written.as_ref().map_or(("", false), |written| (written.text, written.plain));
         let alternatives = alternatives(self.schema, schema);

@@ -1,15 +1,16 @@
 //! Reads untrusted YAML 1.2 within budgets, and remembers where everything stands.
 
+mod build;
 mod node;
 mod scalar;
 mod syntax;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use granit_parser::{Event, Parser, ScalarStyle, Span};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use build::{Builder, Key};
 pub(crate) use node::{Document, Node, token};
 
 use super::diagnostic::{Diagnostic, Findings};
@@ -19,7 +20,7 @@ use super::words;
 /// The most nodes (keys and values) of one file.
 pub(crate) const MAX_NODES: usize = 20_000;
 /// The most nodes of all manifests of a commit.
-pub(crate) const MAX_NODES_OF_COMMIT: usize = 500_000;
+pub(crate) const MAX_NODES_OF_COMMIT: usize = 300_000;
 /// The most objects and lists within each other.
 pub(crate) const MAX_DEPTH: usize = 32;
 /// The most documents of one file.
@@ -71,24 +72,10 @@ enum Flow {
     Stop,
 }
 
-enum Frame {
-    List { items: Vec<Value>, nodes: Vec<Node>, start: usize, line: usize },
-    Map { values: Map<String, Value>, nodes: BTreeMap<String, Node>, key: Key, start: usize, line: usize },
-}
-
-/// The key whose value comes next.
-enum Key {
-    None,
-    Named(String, Range<usize>),
-    /// It was refused; its value is read and dropped.
-    Refused,
-}
-
 struct Loader<'s, 'f> {
     path: &'s str,
     text: &'s str,
-    stack: Vec<Frame>,
-    root: Option<(Value, Node)>,
+    builder: Builder,
     /// Something is wrong in the document at hand.
     broken: bool,
     open: bool,
@@ -103,8 +90,7 @@ impl<'s, 'f> Loader<'s, 'f> {
         Self {
             path,
             text,
-            stack: Vec::new(),
-            root: None,
+            builder: Builder::default(),
             broken: false,
             open: false,
             documents: Vec::new(),
@@ -172,10 +158,10 @@ impl<'s, 'f> Loader<'s, 'f> {
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
                 let help = "write the value out; a manifest says everything where it stands";
                 self.refuse_at("aliases are not allowed", range.clone(), "an alias", help);
-                if self.at_key() {
+                if self.builder.at_key() {
                     return Flow::NextDocument;
                 }
-                self.put(Value::Null, Node::scalar(range, span.start.line(), true));
+                self.builder.put(Value::Null, Node::scalar(range, span.start.line(), true));
                 Flow::Go
             }
             Event::Scalar(text, style, _, tag) => {
@@ -184,30 +170,18 @@ impl<'s, 'f> Loader<'s, 'f> {
                     return flow;
                 }
                 let plain = style == ScalarStyle::Plain;
-                if self.at_key() {
+                if self.builder.at_key() {
                     self.key(&text, plain, range);
                 } else {
                     let value = if plain { scalar::resolve(&text) } else { Value::String(text.into_owned()) };
-                    self.put(value, Node::scalar(range, span.start.line(), plain));
+                    self.builder.put(value, Node::scalar(range, span.start.line(), plain));
                 }
                 Flow::Go
             }
-            Event::SequenceStart(_, _, tag) => {
-                let frame = Frame::List {
-                    items: Vec::new(),
-                    nodes: Vec::new(),
-                    start: range.start,
-                    line: span.start.line(),
-                };
-                self.begin(frame, tag.is_some(), span, &range)
-            }
-            Event::MappingStart(_, _, tag) => {
-                let (values, nodes, key) = (Map::new(), BTreeMap::new(), Key::None);
-                let frame = Frame::Map { values, nodes, key, start: range.start, line: span.start.line() };
-                self.begin(frame, tag.is_some(), span, &range)
-            }
+            Event::SequenceStart(_, _, tag) => self.begin(false, tag.is_some(), span, &range),
+            Event::MappingStart(_, _, tag) => self.begin(true, tag.is_some(), span, &range),
             Event::SequenceEnd | Event::MappingEnd => {
-                self.end(range.end);
+                self.builder.end(range.end);
                 Flow::Go
             }
             _ => Flow::Go,
@@ -252,15 +226,8 @@ impl<'s, 'f> Loader<'s, 'f> {
         Some(Flow::Stop)
     }
 
-    /// Whether a key comes next.
-    fn at_key(&self) -> bool {
-        matches!(self.stack.last(), Some(Frame::Map { key: Key::None, .. }))
-    }
-
     fn key(&mut self, text: &str, plain: bool, range: Range<usize>) {
-        let Some(Frame::Map { nodes, .. }) = self.stack.last() else { return };
-        let diagnostic = if let Some(first) = nodes.get(text) {
-            let first = first.key.clone().unwrap_or(first.value.clone());
+        let diagnostic = if let Some(first) = self.builder.key_before(text) {
             Diagnostic::error(format!("{} is written twice in the same object", words::tick(text)))
                 .at(self.path, range.clone())
                 .label("here again")
@@ -276,30 +243,24 @@ impl<'s, 'f> Loader<'s, 'f> {
                 .at(self.path, range.clone())
                 .label("this key")
         } else {
-            self.set_key(Key::Named(text.to_owned(), range));
+            self.builder.set_key(Key::Named(text.to_owned(), range));
             return;
         };
         self.refuse(diagnostic);
-        self.set_key(Key::Refused);
+        self.builder.set_key(Key::Refused);
     }
 
-    fn set_key(&mut self, next: Key) {
-        if let Some(Frame::Map { key, .. }) = self.stack.last_mut() {
-            *key = next;
-        }
-    }
-
-    fn begin(&mut self, frame: Frame, tagged: bool, span: Span, range: &Range<usize>) -> Flow {
+    fn begin(&mut self, map: bool, tagged: bool, span: Span, range: &Range<usize>) -> Flow {
         self.refuse_tag(tagged, span, range);
         if let Some(flow) = self.over_budget(range) {
             return flow;
         }
-        if self.at_key() {
+        if self.builder.at_key() {
             let help = "a key is a word; text with `{` or `[` in it needs quotes";
             self.refuse_at("an object or a list cannot be a key", range.clone(), "used as a key", help);
             return Flow::NextDocument;
         }
-        if self.stack.len() >= MAX_DEPTH {
+        if self.builder.depth() >= MAX_DEPTH {
             self.refuse_at(
                 syntax::too_deep(),
                 range.clone(),
@@ -308,49 +269,19 @@ impl<'s, 'f> Loader<'s, 'f> {
             );
             return Flow::NextDocument;
         }
-        self.stack.push(frame);
+        if map {
+            self.builder.begin_map(range.start, span.start.line());
+        } else {
+            self.builder.begin_list(range.start, span.start.line());
+        }
         Flow::Go
-    }
-
-    /// Closes the innermost object or list.
-    fn end(&mut self, at: usize) {
-        match self.stack.pop() {
-            Some(Frame::List { items, nodes, start, line }) => {
-                self.put(Value::Array(items), Node::list(start..at.max(start), line, nodes));
-            }
-            Some(Frame::Map { values, nodes, start, line, .. }) => {
-                self.put(Value::Object(values), Node::map(start..at.max(start), line, nodes));
-            }
-            None => {}
-        }
-    }
-
-    fn put(&mut self, value: Value, mut node: Node) {
-        match self.stack.last_mut() {
-            None => self.root = Some((value, node)),
-            Some(Frame::List { items, nodes, .. }) => {
-                items.push(value);
-                nodes.push(node);
-            }
-            Some(Frame::Map { values, nodes, key, .. }) => {
-                if let Key::Named(name, range) = std::mem::replace(key, Key::None) {
-                    node.key = Some(range);
-                    values.insert(name.clone(), value);
-                    nodes.insert(name, node);
-                }
-            }
-        }
     }
 
     /// Ends the document at hand, whole or not.
     fn finish(&mut self) {
-        while !self.stack.is_empty() {
-            self.end(0);
-        }
-        let (value, node) = self.root.take().unwrap_or_else(|| (Value::Null, Node::scalar(0..0, 1, true)));
         let broken = std::mem::take(&mut self.broken);
         self.open = false;
-        self.documents.push(Document { value, node, broken });
+        self.documents.push(self.builder.finish(broken));
     }
 }
 

@@ -1,6 +1,5 @@
 //! Where the values of a document stand, as a tree beside the values.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde_json::Value;
@@ -31,7 +30,8 @@ pub(crate) struct Node {
 enum Children {
     None,
     List(Vec<Node>),
-    Map(BTreeMap<String, Node>),
+    /// By name. A map of its own would take ten times the memory of a small object.
+    Map(Vec<(String, Node)>),
 }
 
 impl Document {
@@ -82,7 +82,8 @@ impl Node {
         Self { key: None, value, line, plain: false, children: Children::List(items) }
     }
 
-    pub(crate) fn map(value: Range<usize>, line: usize, fields: BTreeMap<String, Self>) -> Self {
+    pub(crate) fn map(value: Range<usize>, line: usize, mut fields: Vec<(String, Self)>) -> Self {
+        fields.sort_by(|a, b| a.0.cmp(&b.0));
         Self { key: None, value, line, plain: false, children: Children::Map(fields) }
     }
 
@@ -95,10 +96,11 @@ impl Node {
         match &self.children {
             Children::None => None,
             Children::List(items) => items.get(token.parse::<usize>().ok()?),
-            Children::Map(fields) if token.contains('~') => {
-                fields.get(&token.replace("~1", "/").replace("~0", "~"))
+            Children::Map(fields) => {
+                let name = token.replace("~1", "/").replace("~0", "~");
+                let index = fields.binary_search_by(|field| field.0.as_str().cmp(&name)).ok()?;
+                fields.get(index).map(|(_, node)| node)
             }
-            Children::Map(fields) => fields.get(token),
         }
     }
 
@@ -106,7 +108,7 @@ impl Node {
     fn first_line(&self) -> Range<usize> {
         let first = match &self.children {
             Children::Map(fields) => {
-                fields.values().filter_map(|field| field.key.clone()).min_by_key(|key| key.start)
+                fields.iter().filter_map(|(_, field)| field.key.clone()).min_by_key(|key| key.start)
             }
             Children::None | Children::List(_) => None,
         };

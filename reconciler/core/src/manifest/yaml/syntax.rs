@@ -12,7 +12,7 @@ pub(crate) fn explain(error: &ScanError, path: &str, text: &str, at: usize) -> D
         at -= 1;
     }
     let end = at + text[at..].chars().next().filter(|c| *c != '\n').map_or(0, char::len_utf8);
-    let why = error.info().replace(['\n', '`'], " ").replace('\'', "`");
+    let why = error.info().replace('\n', " ").replace('\'', "`");
     let why = why.rsplit(", ").next().unwrap_or(&why).trim().to_owned();
     let title = match error.kind() {
         ErrorKind::RecursionLimitExceeded => too_deep(),

@@ -1,9 +1,13 @@
 //! Templates of the repository, rendered within bounds; secrets stay references.
 
+mod bounds;
+mod plain;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use minijinja::machinery::{ast::Stmt, parse};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
@@ -25,8 +29,9 @@ const MARK: char = '\u{10fffd}';
 /// Renders templates. Each is compiled once.
 pub(crate) struct Templates<'t> {
     environment: Environment<'t>,
-    /// Whether each template that was used so far can be compiled.
-    compiled: BTreeMap<String, bool>,
+    syntax: SyntaxConfig,
+    /// The templates that were used so far; nothing for what cannot be used.
+    compiled: BTreeMap<String, Option<Stmt<'t>>>,
     calls: Arc<Mutex<Calls>>,
     fuel: u64,
 }
@@ -57,10 +62,17 @@ impl<'t> Templates<'t> {
         // As Ansible has it: a line with nothing but a block leaves no line behind.
         let syntax =
             SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
-        environment.set_syntax(syntax.expect("the standard delimiters are valid"));
+        let syntax = syntax.expect("the standard delimiters are valid");
+        environment.set_syntax(syntax.clone());
+        for filter in bounds::REMOVED_FILTERS {
+            environment.remove_filter(filter);
+        }
+        for function in bounds::REMOVED_FUNCTIONS {
+            environment.remove_global(function);
+        }
         let recorder = Arc::clone(&calls);
         environment.add_function("vault", move |path: String, key: String| vault(&recorder, path, key));
-        Self { environment, compiled: BTreeMap::new(), calls, fuel: FUEL_OF_COMMIT }
+        Self { environment, syntax, compiled: BTreeMap::new(), calls, fuel: FUEL_OF_COMMIT }
     }
 
     /// Renders a template. `Err(None)` where its fault was said before.
@@ -71,15 +83,21 @@ impl<'t> Templates<'t> {
         vars: &Value,
         used: Used<'_>,
     ) -> Result<Rendered, Option<Box<Diagnostic>>> {
-        let known = self.compiled.get(path).copied();
-        if known == Some(false) {
-            return Err(None);
+        if !self.compiled.contains_key(path) {
+            let compiled = self.compile(path, source, vars, &used);
+            let (template, fault) = match compiled {
+                Ok(template) => (Some(template), None),
+                Err(fault) => (None, Some(fault)),
+            };
+            self.compiled.insert(path.to_owned(), template);
+            if fault.is_some() {
+                return Err(fault);
+            }
         }
-        if known.is_none() {
-            let added = self.environment.add_template_owned(path.to_owned(), source);
-            self.compiled.insert(path.to_owned(), added.is_ok());
-            added.map_err(|error| Box::new(explain(&error, path, source, vars, &used)))?;
-        }
+        let Some(Some(template)) = self.compiled.get(path) else { return Err(None) };
+        // Looking at a template takes time, whatever of it is rendered.
+        self.fuel = self.fuel.saturating_sub(source.len() as u64 / 8);
+        bounds::check(template, vars).map_err(|excess| Box::new(refuse(excess, path, &used)))?;
         let variables = vars.to_string();
         if source.contains(MARK) || variables.contains(MARK) {
             let title = format!("template {} holds the private character U+10FFFD", words::tick(path));
@@ -100,6 +118,20 @@ impl<'t> Templates<'t> {
         let help = "write `{{ vault(\"path\", \"key\") }}` without a filter; the value is not known \
                     when templates are rendered";
         Err(Some(Box::new(Diagnostic::error(title).at(used.0, used.1).label("used here").help(help))))
+    }
+
+    fn compile(
+        &mut self,
+        path: &str,
+        source: &'t str,
+        vars: &Value,
+        used: &Used<'_>,
+    ) -> Result<Stmt<'t>, Box<Diagnostic>> {
+        bounds::short_enough(source, &self.syntax).map_err(|excess| Box::new(refuse(excess, path, used)))?;
+        self.environment
+            .add_template_owned(path.to_owned(), source)
+            .and_then(|()| parse(source, "", self.syntax.clone()))
+            .map_err(|error| Box::new(explain(&error, path, source, vars, used)))
     }
 
     fn run(&mut self, path: &str, vars: &Value) -> Result<String, Error> {
@@ -149,6 +181,14 @@ fn pieces(output: &str, nonce: &str, secrets: &[SecretRef]) -> Option<Text> {
         [Piece::Secret(reference)] => Text::Secret(reference.clone()),
         _ => Text::Pieces { pieces },
     })
+}
+
+fn refuse(excess: bounds::Excess, path: &str, used: &Used<'_>) -> Diagnostic {
+    Diagnostic::error(format!("template {}: {}", words::tick(path), excess.why))
+        .at(path, excess.span)
+        .label("in this template")
+        .also(used.0, used.1.clone(), "used here")
+        .help(excess.help)
 }
 
 /// An error of a template, shown where it is in the template.
