@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::{Fleet, FleetGuests, GuestSeed, RunningGuest, cache};
-use crate::hosts::Output;
+use crate::hosts::{Output, skipped};
 use crate::proxmox::{self, Boot, GuestHost as _};
 
 pub(in crate::hosts) const BOOT: Duration = Duration::from_secs(90);
@@ -15,7 +15,7 @@ pub(in crate::hosts) const BOOT: Duration = Duration::from_secs(90);
 /// A fleet, or why this test cannot run here.
 pub(in crate::hosts) async fn fleet() -> Option<Fleet> {
     if let Err(why) = Fleet::available().await {
-        eprintln!("skipped: {why}");
+        skipped(&why);
         return None;
     }
     Some(Fleet::new(&cache(), &["10.78.0.1/24"]).await.unwrap())

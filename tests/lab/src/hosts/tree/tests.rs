@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use super::enter::{Enter, Way};
 use super::{Fault, Host, Seed, Trees, base};
-use crate::hosts::{Output, locate};
+use crate::hosts::{Output, locate, skipped};
 use crate::http::Moment;
 
 /// A lab of trees, and a key pair whose private half is a file.
@@ -104,7 +104,7 @@ impl Lab {
 fn have_ssh() -> bool {
     let found = locate("ssh").is_some();
     if !found {
-        eprintln!("skipped: this machine has no ssh client");
+        skipped("this machine has no ssh client");
     }
     found
 }
@@ -275,7 +275,7 @@ fn without_root_the_tree_is_entered_in_a_user_namespace() {
 async fn somebody_without_root_can_enter() {
     use std::os::unix::fs::PermissionsExt as _;
     let Some(setpriv) = locate("setpriv").filter(|_| rustix::process::geteuid().is_root()) else {
-        eprintln!("skipped: becoming somebody else needs root and setpriv");
+        skipped("becoming somebody else needs root and setpriv");
         return;
     };
     let lab = Lab::new().await;
