@@ -47,3 +47,20 @@ impl Proxmox {
         vec![Arc::new(VirtualMachine::new(self.client.clone(), realm.clone()))]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use holdfast_core::ident::{EnvironmentName, SiteName};
+
+    use super::*;
+
+    #[test]
+    fn what_is_bound_is_what_the_table_lists() {
+        let cluster = Proxmox::new(client::testing::settings("https://pve1.lan:8006")).unwrap();
+        let site = SiteName::new("home").unwrap();
+        let realm = Realm { site, environment: EnvironmentName::new("core").unwrap() };
+        let bound: Vec<_> = cluster.kinds(&realm).iter().map(|kind| kind.info().name).collect();
+        let listed: Vec<_> = kinds().into_iter().map(|kind| kind.name).collect();
+        assert_eq!(bound, listed);
+    }
+}

@@ -64,6 +64,11 @@ struct Read {
 
 type Reading = Result<Read, TargetError>;
 
+/// Whether its tag says that it may be ours.
+fn is_tagged(guest: &Guest) -> bool {
+    guest.tags.iter().any(|tag| tag.eq_ignore_ascii_case(OUR_TAG))
+}
+
 impl<'a> View<'a> {
     async fn take(client: &'a Client, realm: &'a Realm, scope: Scope) -> Result<Self, TargetError> {
         let doing = "listing the guests of the cluster";
@@ -120,14 +125,10 @@ impl<'a> View<'a> {
     /// number keeps a second one from being made.
     fn is_read(&self, guest: &Guest, numbers: &BTreeMap<Vmid, &Spec>, wanted: &BTreeMap<Name, Spec>) -> bool {
         let reachable = !guest.is_container && !self.cluster.is_offline(&guest.node);
-        let tagged = guest.tags.iter().any(|tag| tag.eq_ignore_ascii_case(OUR_TAG));
-        let named = || {
-            let of_name = |name: &Name| guest.name.as_deref() == Some(name.as_str());
-            wanted.iter().any(|(name, spec)| of_name(name) && !self.cluster.guests.contains_key(&spec.vmid))
-        };
+        let named = || wanted.keys().any(|name| guest.name.as_deref() == Some(name.as_str()));
         reachable
             && (numbers.contains_key(&guest.vmid)
-                || (tagged
+                || (is_tagged(guest)
                     && match self.scope {
                         Scope::All => true,
                         Scope::Only => named(),
@@ -140,9 +141,8 @@ impl<'a> View<'a> {
         if !rights.allow_below("VM.Audit", "/vms") {
             return Some("the token lacks `VM.Audit` on `/vms`, passed on to all guests, so some may be out of its sight".to_owned());
         }
-        let tagged = |guest: &&Guest| guest.tags.iter().any(|tag| tag.eq_ignore_ascii_case(OUR_TAG));
-        let dark =
-            self.cluster.guests.values().filter(tagged).find(|guest| self.cluster.is_offline(&guest.node));
+        let mut tagged = self.cluster.guests.values().filter(|guest| is_tagged(guest));
+        let dark = tagged.find(|guest| self.cluster.is_offline(&guest.node));
         dark.map(|guest| format!("vm {} is on node `{}`, which is offline", guest.vmid, guest.node))
     }
 
@@ -201,10 +201,15 @@ impl<'a> View<'a> {
         }
     }
 
-    /// What a wanted name is, given what was read.
+    /// What a wanted name is, given what was read. A guest that has the name's mark is it, even where the
+    /// manifest has come to declare another number: a second one is never made nor adopted.
     async fn wanted(&self, name: &Name, spec: &Spec, readings: &BTreeMap<Vmid, Reading>) -> Seen<State> {
         let vmid = spec.vmid;
-        if let Some(reading) = readings.get(&vmid) {
+        let ours = Owner::Ours(self.id(name));
+        let is_ours = |reading: &&Reading| matches!(reading, Ok(read) if read.owner == ours);
+        let there = readings.get(&vmid);
+        let marked = there.filter(is_ours).or_else(|| readings.values().find(is_ours));
+        if let Some(reading) = marked.or(there) {
             return match reading {
                 Ok(Read { state, owner, .. }) => Seen::Present { state: state.clone(), owner: owner.clone() },
                 Err(error) => Seen::Unknown(error.clone()),
@@ -228,16 +233,15 @@ impl<'a> View<'a> {
     /// A number that is not listed: free, out of sight, or left behind by a manifest that changed it.
     async fn missing(&self, name: &Name, spec: &Spec, readings: &BTreeMap<Vmid, Reading>) -> Seen<State> {
         let vmid = spec.vmid;
-        let id = self.id(name);
-        for reading in readings.values() {
-            match reading {
-                Ok(Read { state, owner, .. }) if *owner == Owner::Ours(id.clone()) => {
-                    return Seen::Present { state: state.clone(), owner: owner.clone() };
-                }
-                _ => {}
-            }
-        }
         let doing = format!("looking for vm {vmid}");
+        let is_dark = |guest: &&Guest| !matches!(readings.get(&guest.vmid), Some(Ok(_)));
+        let namesakes = self.cluster.guests.values().filter(|guest| {
+            !guest.is_container && is_tagged(guest) && guest.name.as_deref() == Some(name.as_str())
+        });
+        if let Some(namesake) = namesakes.into_iter().find(is_dark) {
+            let why = format!("vm {} of the same name cannot be read, and may be it", namesake.vmid);
+            return Seen::Unknown(TargetError::unavailable(doing, why));
+        }
         let hidden = |why: &str| {
             let why = format!(
                 "{why}: grant `VM.Audit` on `/vms` to the token and to its user, passed on to all guests"

@@ -1,4 +1,22 @@
 //! The kind `VirtualMachine`: a guest of Proxmox VE, known by its VMID, cloned from a template, never replaced.
+//!
+//! # Who is known by what
+//! The guest is its VMID; its node is a fact, since it may migrate, and its name is given once, with the clone.
+//! The mark is the line `holdfast: …` in its notes and names VMID and SMBIOS uuid; the tag `holdfast` is how a
+//! look finds it. A clone is marked with its VMID alone until its uuid is known. More lines in the notes keep
+//! what reads back nowhere else: the pinned SSH host key, the stamp of the password that was set, and the tags
+//! that a manifest declared. To have a new host key pinned, a person removes the line of the old one.
+//!
+//! # What the token needs
+//! `VM.Audit` on `/vms`, passed on: without it nothing that is not listed counts as absent. `Sys.Audit` on
+//! `/nodes` and `Datastore.Audit` on the storages, to tell wrong names and full storages before the API does.
+//! `VM.Clone` on the template; `VM.Allocate`, `VM.PowerMgmt`, `VM.Config.*` (`CPU`, `Memory`, `Disk`, `Network`,
+//! `Cloudinit`, `CDROM`, `Options`) and `VM.GuestAgent.FileRead` on `/vms`; `Datastore.AllocateSpace` on the
+//! storage; `SDN.Use` on the bridges. The API names what is missing, and so do we.
+//!
+//! # What a change of `cloudInit` means
+//! A guest that runs takes it at its next boot, and then runs anew what cloud-init does once an instance; many
+//! images make new SSH host keys then. Nothing is rebooted for it.
 
 mod apply;
 mod cloud_init;

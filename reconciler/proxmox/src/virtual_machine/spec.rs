@@ -14,6 +14,8 @@ use crate::names::{
 use crate::size::Size;
 
 /// A virtual machine of Proxmox VE, known by its VMID. What a manifest leaves out is left as it is.
+// The schema takes no `null` for an optional field: a blank that somebody forgot to fill is not a wish to
+// leave a field alone, nor to take something away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Spec {
@@ -23,6 +25,7 @@ pub struct Spec {
     pub node: NodeName,
     /// The VMID of the template from which the guest is cloned. Only for creation, never compared afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vmid")]
     pub template: Option<Vmid>,
     /// Cores of its one socket.
     #[schemars(range(min = 1, max = 512))]
@@ -32,19 +35,24 @@ pub struct Spec {
     pub memory: Size,
     /// Its disk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Disk")]
     pub disk: Option<Disk>,
     /// Its first network card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Network")]
     pub network: Option<Network>,
     /// What the guest sets up at its first boot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "CloudInit")]
     pub cloud_init: Option<CloudInit>,
     /// Whether the QEMU guest agent runs in the guest. With `true` its SSH host key is read through the agent
     /// and pinned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
     pub agent: Option<bool>,
     /// Whether the guest starts with its node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
     pub on_boot: Option<bool>,
     /// Whether the guest runs.
     #[serde(default = "yes")]
@@ -57,6 +65,7 @@ pub struct Spec {
     pub tags: BTreeSet<Tag>,
     /// What people read in its notes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Description")]
     pub description: Option<Description>,
 }
 
@@ -71,6 +80,7 @@ pub struct Disk {
     /// The storage on which it is created. Only for creation, never compared afterwards; by default the
     /// template's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "StorageName")]
     pub storage: Option<StorageName>,
 }
 
@@ -81,7 +91,7 @@ pub struct Network {
     /// The bridge or `VNet` that it is plugged into.
     pub bridge: Bridge,
     /// The VLAN; untagged where it is left out.
-    #[schemars(range(min = 1, max = 4094))]
+    #[schemars(with = "u16", range(min = 1, max = 4094))]
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "vlan")]
     pub vlan: Option<u16>,
 }
@@ -93,24 +103,31 @@ pub struct Network {
 pub struct CloudInit {
     /// The login that is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "UserName")]
     pub user: Option<UserName>,
     /// The keys that may log in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<SshKey>")]
     pub ssh_keys: Option<Vec<SshKey>>,
     /// The login's password, for the console.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "SecretRef")]
     pub password: Option<SecretRef>,
     /// The address of the first network card.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Address")]
     pub address: Option<Address>,
     /// The default gateway, with a static address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Ipv4Addr")]
     pub gateway: Option<Ipv4Addr>,
     /// The name servers, the first one first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<IpAddr>")]
     pub nameservers: Option<Vec<IpAddr>>,
     /// The domain that the resolver appends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Domain")]
     pub search_domain: Option<Domain>,
 }
 

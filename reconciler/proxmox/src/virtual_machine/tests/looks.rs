@@ -199,10 +199,19 @@ async fn a_clone_at_a_wanted_number_is_a_copy_and_one_of_somebody_else_is_theirs
 async fn another_number_for_a_name_finds_the_guest_that_has_it() {
     let world = world();
     world.lock().unwrap().guests.insert(101, converged(101, "a"));
+    world.lock().unwrap().guests.insert(160, guest(&[]));
     let (_fake, kind) = serve(&world).await;
     for scope in [Scope::All, Scope::Only] {
+        for number in [150, 160] {
+            let look = kind.observe(scope, &wanted([("a", spec(number, &json!({})))])).await;
+            assert_eq!(state(&look, "a").0.vmid.to_string(), "101", "no second one is made or adopted");
+        }
+    }
+    world.lock().unwrap().guests.get_mut(&101).unwrap().node = "pve2";
+    world.lock().unwrap().nodes.insert("pve2", "offline");
+    for scope in [Scope::All, Scope::Only] {
         let look = kind.observe(scope, &wanted([("a", spec(150, &json!({})))])).await;
-        assert_eq!(state(&look, "a").0.vmid.to_string(), "101", "so that no second one is made");
+        assert!(why(&look, "a").contains("vm 101 of the same name cannot be read"), "{}", why(&look, "a"));
     }
 }
 

@@ -22,4 +22,6 @@ fn the_schema_has_a_pattern_for_every_text() {
     assert_eq!(schema.as_value()["additionalProperties"], false);
     let required = schema.as_value()["required"].as_array().cloned().unwrap_or_default();
     assert_eq!(required, ["vmid", "node", "cores", "memory"]);
+    let text = schema.as_value().to_string();
+    assert!(!text.contains("null"), "a blank is not an absence: {text}");
 }
