@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod lane;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod run;
 #[cfg(test)]
 mod watch;

@@ -12,7 +12,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{Memory, World, commit, engine, environment};
+use crate::memory::Memory;
+use crate::world::{World, commit, engine, environment};
 
 const SITE: (&str, &str) = (
     "holdfast.yaml",

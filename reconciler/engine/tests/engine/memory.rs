@@ -1,0 +1,142 @@
+//! A journal and a repository in memory, for the engine's tests.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use holdfast_core::ident::{CommitId, EnvironmentName};
+use holdfast_core::kind::{BoxFuture, TargetError};
+use holdfast_core::manifest::Tree;
+use holdfast_core::plan::Plan;
+use holdfast_core::report::{Report, Status, StatusState};
+use holdfast_engine::ports::{Context, Journal, JournalError, Repository, RunId};
+
+/// Remembers everything, durable as long as the test.
+#[derive(Default)]
+pub(crate) struct Memory {
+    pub(crate) statuses: Mutex<Vec<(CommitId, Context, Status)>>,
+    pub(crate) reports: Mutex<Vec<Report>>,
+    pub(crate) kept: Mutex<BTreeMap<EnvironmentName, CommitId>>,
+    /// The repository: commits in order, each a child of the one before, with the files of each.
+    pub(crate) commits: Mutex<Vec<(CommitId, Tree)>>,
+    /// What the branch points at, where it is not the last commit.
+    pub(crate) rewound_to: Mutex<Option<CommitId>>,
+    /// Fetches that fail before one goes through.
+    pub(crate) outage: Mutex<usize>,
+}
+
+impl Memory {
+    /// Adds a commit with these files.
+    pub(crate) fn push(&self, commit: CommitId, files: &[(&str, &str)]) {
+        let files = files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect();
+        let tree = Tree { files, ..Tree::default() };
+        self.commits.lock().expect("no test panics while it holds this").push((commit, tree));
+    }
+
+    pub(crate) fn statuses_of(&self, commit: &CommitId) -> Vec<String> {
+        let statuses = self.statuses.lock().expect("no test panics while it holds this");
+        let of = statuses.iter().filter(|(of, _, _)| of == commit);
+        of.map(|(_, _, status)| format!("{}: {}", status.state.as_str(), status.description)).collect()
+    }
+}
+
+impl Journal for Memory {
+    fn set_status<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        context: &'a Context,
+        status: &'a Status,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        self.statuses.lock().expect("no test panics while it holds this").push((
+            commit.clone(),
+            context.clone(),
+            status.clone(),
+        ));
+        Box::pin(async { Ok(()) })
+    }
+    fn status<'a>(
+        &'a self,
+        _: &'a CommitId,
+        _: &'a Context,
+    ) -> BoxFuture<'a, Result<Option<Status>, JournalError>> {
+        Box::pin(async { Ok(None) })
+    }
+    fn pending(&self) -> BoxFuture<'_, Result<Vec<(CommitId, Context)>, JournalError>> {
+        let statuses = self.statuses.lock().expect("no test panics while it holds this");
+        let last: BTreeMap<_, _> = statuses
+            .iter()
+            .map(|(commit, context, status)| ((commit.clone(), context.clone()), status.state))
+            .collect();
+        let pending = last
+            .into_iter()
+            .filter(|(_, state)| *state == StatusState::Pending)
+            .map(|(key, _)| key)
+            .collect();
+        Box::pin(async move { Ok(pending) })
+    }
+    fn run_started<'a>(&'a self, _: &'a CommitId, _: &'a Plan) -> BoxFuture<'a, Result<RunId, JournalError>> {
+        Box::pin(async { Ok(RunId(1)) })
+    }
+    fn run_finished<'a>(
+        &'a self,
+        _: RunId,
+        report: &'a Report,
+        status: &'a Status,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        self.reports.lock().expect("no test panics while it holds this").push(report.clone());
+        let context = Context::Environment(report.environment.clone());
+        self.statuses.lock().expect("no test panics while it holds this").push((
+            report.commit.clone(),
+            context,
+            status.clone(),
+        ));
+        Box::pin(async { Ok(()) })
+    }
+}
+
+impl Repository for Memory {
+    fn fetch(&self) -> BoxFuture<'_, Result<Option<CommitId>, TargetError>> {
+        let mut outage = self.outage.lock().expect("no test panics while it holds this");
+        let answer = if *outage > 0 {
+            *outage -= 1;
+            Err(TargetError::unavailable("fetching", "connection refused"))
+        } else {
+            let commits = self.commits.lock().expect("no test panics while it holds this");
+            let rewound = self.rewound_to.lock().expect("no test panics while it holds this").clone();
+            Ok(rewound.or_else(|| commits.last().map(|(commit, _)| commit.clone())))
+        };
+        Box::pin(async { answer })
+    }
+    fn tree<'a>(&'a self, wanted: &'a CommitId) -> BoxFuture<'a, Result<Tree, TargetError>> {
+        let commits = self.commits.lock().expect("no test panics while it holds this");
+        let tree = commits.iter().find(|(commit, _)| commit == wanted).map(|(_, tree)| tree.clone());
+        Box::pin(async { tree.ok_or_else(|| TargetError::rejected("reading the commit", "it is not there")) })
+    }
+    fn descends<'a>(
+        &'a self,
+        old: &'a CommitId,
+        new: &'a CommitId,
+    ) -> BoxFuture<'a, Result<bool, TargetError>> {
+        let commits = self.commits.lock().expect("no test panics while it holds this");
+        let at = |wanted: &CommitId| commits.iter().position(|(commit, _)| commit == wanted);
+        let descends = at(old) <= at(new);
+        Box::pin(async move { Ok(descends) })
+    }
+    fn keep<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+        commit: &'a CommitId,
+    ) -> BoxFuture<'a, Result<(), TargetError>> {
+        self.kept
+            .lock()
+            .expect("no test panics while it holds this")
+            .insert(environment.clone(), commit.clone());
+        Box::pin(async { Ok(()) })
+    }
+    fn kept<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<CommitId>, TargetError>> {
+        let kept = self.kept.lock().expect("no test panics while it holds this").get(environment).cloned();
+        Box::pin(async move { Ok(kept) })
+    }
+}
