@@ -21,6 +21,7 @@ mod words;
 mod yaml;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use crate::desired::Site;
 use crate::ident::{EnvironmentName, SiteName};
@@ -40,11 +41,32 @@ pub use tree::Tree;
 /// A commit that is in order.
 #[derive(Debug, Clone)]
 pub struct Manifest {
-    /// The site's name, for the caller to compare with the one that it serves.
+    /// The site's name. See [`Manifest::expect_site`].
     pub name: SiteName,
+    name_at: Range<usize>,
     pub site: Site,
     /// What somebody should know although nothing is wrong with the commit.
     pub warnings: Vec<Diagnostic>,
+}
+
+impl Manifest {
+    /// Refuses a repository of another site than the one that is served: its marks would not be ours.
+    ///
+    /// # Errors
+    /// The one problem that it is another site. `tree` is the one that was read.
+    pub fn expect_site(&self, served: &SiteName, tree: &Tree) -> Result<(), Problems> {
+        if self.name == *served {
+            return Ok(());
+        }
+        let title = format!("the repository is of site `{}`, but site `{served}` is served", self.name);
+        let help =
+            format!("write `name: {served}`, or let the service of `{}` watch this repository", self.name);
+        let mut findings = Findings::default();
+        findings.push(
+            Diagnostic::error(title).at(site::PATH, self.name_at.clone()).label("another site").help(help),
+        );
+        Err(Problems::new(findings, tree))
+    }
 }
 
 /// Reads a commit. Pure: the same tree and kinds give the same answer.
@@ -78,7 +100,8 @@ pub fn read(tree: &Tree, kinds: &Kinds, validators: &Validators) -> Result<Manif
     let linked = link::link(read, kinds, &mut findings);
     match site.name {
         Some(name) if findings.errors() == 0 => {
-            Ok(Manifest { name, site: linked, warnings: findings.into_sorted() })
+            let warnings = findings.into_sorted();
+            Ok(Manifest { name, name_at: site.name_at, site: linked, warnings })
         }
         _ => Err(Problems::new(findings, tree)),
     }
@@ -147,9 +170,8 @@ fn is_yaml(path: &str) -> bool {
 
 /// Whether a file looks like a manifest of ours that was put in the wrong place.
 fn is_stray(path: &str, bytes: &[u8]) -> bool {
-    let elsewhere = ["modules/", "policies/", "files/", "."].iter().any(|start| path.starts_with(start));
     let begins = |line: &[u8]| line.starts_with(b"apiVersion: holdfast/");
-    path != site::PATH && !elsewhere && bytes.split(|byte| *byte == b'\n').take(1_000).any(begins)
+    path != site::PATH && bytes.split(|byte| *byte == b'\n').take(1_000).any(begins)
 }
 
 /// What a document is.

@@ -16,7 +16,7 @@ use super::yaml::{self, Budget, Document};
 use crate::ident::{EnvironmentName, SiteName};
 
 pub(crate) const KIND: &str = "Site";
-pub(crate) const PATH: &str = "holdfast.yaml";
+pub(crate) const PATH: &str = super::tree::SITE_FILE;
 
 /// The site: one infra repository and everything that it describes. Stands in `holdfast.yaml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +31,8 @@ pub struct SiteSpec {
 #[derive(Debug, Default)]
 pub(crate) struct SiteFile {
     pub(crate) name: Option<SiteName>,
+    /// Where the name stands.
+    pub(crate) name_at: Range<usize>,
     pub(crate) environments: Vec<EnvironmentName>,
     /// Where the environments are listed.
     pub(crate) list: Option<Range<usize>>,
@@ -90,7 +92,9 @@ fn absent(tree: &Tree) -> Diagnostic {
         return Diagnostic::error(format!("`{PATH}` cannot be read: {why}")).in_file(PATH).help(EXAMPLE);
     }
     if tree.files.is_empty() && tree.refused.is_empty() {
-        return Diagnostic::error("the repository is empty").help(EXAMPLE);
+        // It may hold other files: only what matters to us is in the tree.
+        let title = format!("the repository holds nothing to read: no `{PATH}` and no `environments/`");
+        return Diagnostic::error(title).help(EXAMPLE);
     }
     let missing = Diagnostic::error(format!("there is no `{PATH}` at the root of the repository"));
     let alike = tree.files.keys().find(|path| {
@@ -115,7 +119,8 @@ fn read_one(spot: Spot<'_>, schema: &Compiled, findings: &mut Findings) -> SiteF
             })
             .ok()
     });
-    let mut site = SiteFile { name, ..SiteFile::default() };
+    let name_at = spot.value_span("/metadata/name");
+    let mut site = SiteFile { name, name_at, ..SiteFile::default() };
     let spec = spot.value().get("spec").cloned().unwrap_or_default();
     if !spot.check("/spec", &spec, schema, findings) {
         return site;

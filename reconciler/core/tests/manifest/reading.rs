@@ -1,7 +1,7 @@
 //! What a repository that is in order becomes.
 
 use holdfast_core::desired::Desired;
-use holdfast_core::ident::{EnvironmentName, ResourceId};
+use holdfast_core::ident::{EnvironmentName, ResourceId, SiteName};
 use holdfast_core::text::{Piece, Text};
 use serde_json::json;
 
@@ -137,4 +137,16 @@ fn a_repository_without_environments_is_in_order() {
     let site = format!("{}spec: {{ environments: [] }}\n", crate::kinds::SITE);
     let manifest = read_tree(&tree(&[("holdfast.yaml", &site)])).unwrap();
     assert!(manifest.site.environments.is_empty());
+}
+
+#[test]
+fn another_site_is_told_where_its_name_stands() {
+    let tree = tree(&[("environments/core/a.yaml", &machine("a", "", ""))]);
+    let manifest = read_tree(&tree).unwrap();
+    assert_eq!(manifest.expect_site(&SiteName::new("home").unwrap(), &tree), Ok(()));
+    let problems = manifest.expect_site(&SiteName::new("cabin").unwrap(), &tree).unwrap_err();
+    assert_eq!(
+        problems.headline(),
+        "the repository is of site `home`, but site `cabin` is served (holdfast.yaml:3)",
+    );
 }
