@@ -22,19 +22,37 @@ pub struct Wanted {
     pub desired: Arc<Desired>,
 }
 
+/// What a lane is told.
+#[derive(Clone)]
+pub enum Goal {
+    Converge(Wanted),
+    /// The environment left the repository with this commit: what it made is left as it is.
+    Rest(CommitId),
+}
+
+impl Goal {
+    fn commit(&self) -> &CommitId {
+        match self {
+            Self::Converge(wanted) => &wanted.commit,
+            Self::Rest(commit) => commit,
+        }
+    }
+}
+
 /// Runs one environment until `shutdown`. A newer commit stops the run of an older one at the next safe point:
 /// what was begun is finished, nothing new is begun.
 pub async fn lane(
     engine: Arc<Engine>,
     environment: EnvironmentName,
-    mut wanted: watch::Receiver<Option<Wanted>>,
+    mut goal: watch::Receiver<Goal>,
     shutdown: CancellationToken,
 ) {
     let mut backoff = Backoff::new(engine.limits.retry);
     let mut begun: Option<CommitId> = None;
     loop {
-        let Some(current) = wanted.borrow_and_update().clone() else {
-            if !wait(&mut wanted, &shutdown, None).await {
+        let now = goal.borrow_and_update().clone();
+        let Goal::Converge(current) = now else {
+            if !wait(&mut goal, &shutdown, None).await {
                 return;
             }
             continue;
@@ -43,13 +61,13 @@ pub async fn lane(
             backoff.reset();
             begun = Some(current.commit.clone());
         }
-        let ended = run_once(&engine, &environment, &current, &mut wanted, &shutdown).await;
+        let ended = run_once(&engine, &environment, &current, &mut goal, &shutdown).await;
         let pause = match ended {
             Ended::Converged => engine.chance.around(engine.limits.resync),
             Ended::NotConverged => backoff.pause(&engine.chance),
             Ended::Stopped => std::time::Duration::ZERO,
         };
-        if !wait(&mut wanted, &shutdown, Some(Instant::now() + pause)).await {
+        if !wait(&mut goal, &shutdown, Some(Instant::now() + pause)).await {
             return;
         }
     }
@@ -57,7 +75,7 @@ pub async fn lane(
 
 /// Waits for a newer commit, or until `until`. `false` where the lane is to end.
 async fn wait(
-    wanted: &mut watch::Receiver<Option<Wanted>>,
+    goal: &mut watch::Receiver<Goal>,
     shutdown: &CancellationToken,
     until: Option<Instant>,
 ) -> bool {
@@ -70,7 +88,7 @@ async fn wait(
     tokio::select! {
         biased;
         () = shutdown.cancelled() => false,
-        changed = wanted.changed() => changed.is_ok(),
+        changed = goal.changed() => changed.is_ok(),
         () = pause => true,
     }
 }
@@ -85,7 +103,7 @@ async fn run_once(
     engine: &Arc<Engine>,
     environment: &EnvironmentName,
     current: &Wanted,
-    wanted: &mut watch::Receiver<Option<Wanted>>,
+    goal: &mut watch::Receiver<Goal>,
     shutdown: &CancellationToken,
 ) -> Ended {
     let stop = shutdown.child_token();
@@ -102,9 +120,8 @@ async fn run_once(
         tokio::select! {
             biased;
             joined = &mut task => break joined,
-            changed = wanted.changed(), if !stop.is_cancelled() => {
-                let newer = wanted.borrow().as_ref().is_none_or(|newer| newer.commit != current.commit);
-                if changed.is_err() || newer {
+            changed = goal.changed(), if !stop.is_cancelled() => {
+                if changed.is_err() || *goal.borrow().commit() != current.commit {
                     stop.cancel();
                 }
             }
@@ -113,7 +130,7 @@ async fn run_once(
     match joined {
         Ok(Ok(End::Finished { run, report })) => finish(engine, run, &report).await,
         Ok(Ok(End::Stopped)) => {
-            overtaken(engine, environment, current, wanted).await;
+            overtaken(engine, environment, current, goal).await;
             Ended::Stopped
         }
         Ok(Err(error)) => {
@@ -151,10 +168,10 @@ async fn overtaken(
     engine: &Engine,
     environment: &EnvironmentName,
     current: &Wanted,
-    wanted: &watch::Receiver<Option<Wanted>>,
+    goal: &watch::Receiver<Goal>,
 ) {
-    let newer = wanted.borrow().as_ref().map(|newer| newer.commit.clone());
-    if let Some(newer) = newer.filter(|newer| *newer != current.commit) {
+    let newer = goal.borrow().commit().clone();
+    if newer != current.commit {
         post(engine, &current.commit, environment, &Status::superseded(&newer)).await;
     }
 }

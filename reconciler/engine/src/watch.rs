@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::Engine;
 use crate::chance::Backoff;
-use crate::lane::{Wanted, lane};
+use crate::lane::{Goal, Wanted, lane};
 use crate::ports::{Context, JournalError};
 
 /// Watches until `shutdown`, then waits for what the lanes have begun. `wake` asks for a look at the
@@ -50,7 +50,7 @@ pub async fn watch(
 struct Watcher {
     engine: Arc<Engine>,
     validators: Arc<Validators>,
-    lanes: BTreeMap<EnvironmentName, watch::Sender<Option<Wanted>>>,
+    lanes: BTreeMap<EnvironmentName, watch::Sender<Goal>>,
     running: JoinSet<()>,
     /// The newest commit that was dealt with.
     head: Option<CommitId>,
@@ -122,7 +122,7 @@ impl Watcher {
         for (environment, sender) in &self.lanes {
             if !environments.contains(environment) {
                 info!(environment = %environment, "the environment left the repository; it is left as it is");
-                sender.send_replace(None);
+                sender.send_replace(Goal::Rest(commit.clone()));
             }
         }
         self.supersede_older(commit).await
@@ -185,10 +185,10 @@ impl Watcher {
         self.set(commit, &context, &status).await?;
         let wanted = Wanted { commit: commit.clone(), desired: Arc::new(desired) };
         if let Some(sender) = self.lanes.get(environment) {
-            sender.send_replace(Some(wanted));
+            sender.send_replace(Goal::Converge(wanted));
             return Ok(());
         }
-        let (sender, receiver) = watch::channel(Some(wanted));
+        let (sender, receiver) = watch::channel(Goal::Converge(wanted));
         self.lanes.insert(environment.clone(), sender);
         self.running.spawn(lane(self.engine.clone(), environment.clone(), receiver, self.shutdown.clone()));
         Ok(())
@@ -201,7 +201,7 @@ impl Watcher {
             let in_work = match &context {
                 Context::Validate => false,
                 Context::Environment(environment) => self.lanes.get(environment).is_some_and(|lane| {
-                    let wanted = lane.borrow().as_ref().is_some_and(|wanted| wanted.commit == commit);
+                    let wanted = matches!(&*lane.borrow(), Goal::Converge(wanted) if wanted.commit == commit);
                     wanted || self.head.as_ref() == Some(&commit)
                 }),
             };

@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::world::{World, commit, desired, engine, environment};
 use holdfast_core::desired::Desired;
 use holdfast_core::kind::TargetError;
-use holdfast_engine::lane::{Wanted, lane};
+use holdfast_engine::lane::{Goal, Wanted, lane};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-fn wanted(digit: char, desired: Desired) -> Wanted {
-    Wanted { commit: commit(digit), desired: Arc::new(desired) }
+fn wanted(digit: char, desired: Desired) -> Goal {
+    Goal::Converge(Wanted { commit: commit(digit), desired: Arc::new(desired) })
 }
 
 /// Lets the lane work until `done` says so, for an hour of its clock at most.
@@ -33,11 +33,11 @@ async fn a_newer_commit_stops_the_older_run_at_a_safe_point() {
     let (engine, memory) = engine(&world);
     let older = desired(&[("a", json!({ "value": "1" }), &[]), ("b", json!({ "value": "1" }), &["a"])]);
     let newer = desired(&[("a", json!({ "value": "2" }), &[]), ("b", json!({ "value": "2" }), &["a"])]);
-    let (sender, receiver) = watch::channel(Some(wanted('a', older)));
+    let (sender, receiver) = watch::channel(wanted('a', older));
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(lane(engine, environment(), receiver, shutdown.clone()));
     tokio::time::sleep(Duration::from_secs(5)).await;
-    sender.send_replace(Some(wanted('b', newer)));
+    sender.send_replace(wanted('b', newer));
     until(|| memory.statuses_of(&commit('b')).len() == 1).await;
     assert_eq!(memory.statuses_of(&commit('a')), ["error: superseded by bbbbbbb"]);
     assert_eq!(memory.statuses_of(&commit('b')), ["success: converged: 2 resources, 2 changed"]);
@@ -55,8 +55,7 @@ async fn a_failure_becomes_success_when_the_outage_ends() {
     let world = World::default();
     world.attic().unseen.insert("a".to_owned(), TargetError::unavailable("looking", "connection refused"));
     let (engine, memory) = engine(&world);
-    let (_sender, receiver) =
-        watch::channel(Some(wanted('a', desired(&[("a", json!({ "value": "1" }), &[])]))));
+    let (_sender, receiver) = watch::channel(wanted('a', desired(&[("a", json!({ "value": "1" }), &[])])));
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(lane(engine, environment(), receiver, shutdown.clone()));
     until(|| !memory.statuses_of(&commit('a')).is_empty()).await;
@@ -79,13 +78,12 @@ async fn a_poison_commit_is_said_to_be_one_and_the_next_one_runs() {
     let world = World::default();
     world.attic().poison.insert("a".to_owned());
     let (engine, memory) = engine(&world);
-    let (sender, receiver) =
-        watch::channel(Some(wanted('a', desired(&[("a", json!({ "value": "1" }), &[])]))));
+    let (sender, receiver) = watch::channel(wanted('a', desired(&[("a", json!({ "value": "1" }), &[])])));
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(lane(engine, environment(), receiver, shutdown.clone()));
     until(|| !memory.statuses_of(&commit('a')).is_empty()).await;
     assert!(memory.statuses_of(&commit('a'))[0].starts_with("error: internal error"));
-    sender.send_replace(Some(wanted('b', desired(&[("b", json!({ "value": "1" }), &[])]))));
+    sender.send_replace(wanted('b', desired(&[("b", json!({ "value": "1" }), &[])])));
     until(|| !memory.statuses_of(&commit('b')).is_empty()).await;
     assert!(memory.statuses_of(&commit('b'))[0].starts_with("success"));
     shutdown.cancel();
@@ -98,7 +96,7 @@ async fn the_end_of_the_service_finishes_what_was_begun_and_says_nothing_final()
     world.attic().change_takes = Duration::from_secs(10);
     let (engine, memory) = engine(&world);
     let chain = desired(&[("a", json!({ "value": "1" }), &[]), ("b", json!({ "value": "1" }), &["a"])]);
-    let (_sender, receiver) = watch::channel(Some(wanted('a', chain)));
+    let (_sender, receiver) = watch::channel(wanted('a', chain));
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(lane(engine, environment(), receiver, shutdown.clone()));
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -116,14 +114,30 @@ async fn the_end_of_the_service_finishes_what_was_begun_and_says_nothing_final()
 async fn drift_is_corrected_without_a_word_on_the_commit() {
     let world = World::default();
     let (engine, memory) = engine(&world);
-    let (_sender, receiver) =
-        watch::channel(Some(wanted('a', desired(&[("a", json!({ "value": "1" }), &[])]))));
+    let (_sender, receiver) = watch::channel(wanted('a', desired(&[("a", json!({ "value": "1" }), &[])])));
     let shutdown = CancellationToken::new();
     let running = tokio::spawn(lane(engine, environment(), receiver, shutdown.clone()));
     until(|| memory.reports.lock().unwrap().len() == 1).await;
     world.attic().things.values_mut().for_each(|(state, _)| state.value = "drifted".to_owned());
     until(|| memory.reports.lock().unwrap().len() == 2).await;
     assert_eq!(world.attic().writes, ["a=1", "a=1"]);
+    shutdown.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_environment_that_leaves_is_told_and_left_as_it_is() {
+    let world = World::default();
+    world.attic().change_takes = Duration::from_secs(10);
+    let (engine, memory) = engine(&world);
+    let (sender, receiver) = watch::channel(wanted('a', desired(&[("a", json!({ "value": "1" }), &[])])));
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn(lane(engine, environment(), receiver, shutdown.clone()));
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    sender.send_replace(Goal::Rest(commit('b')));
+    until(|| !memory.statuses_of(&commit('a')).is_empty()).await;
+    assert_eq!(memory.statuses_of(&commit('a')), ["error: superseded by bbbbbbb"]);
+    assert_eq!(world.attic().writes, ["a=1"]);
     shutdown.cancel();
     running.await.unwrap();
 }
