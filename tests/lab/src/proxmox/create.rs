@@ -1,6 +1,7 @@
 //! Making a virtual machine from nothing, turning one into a template, and destroying one.
 
 use super::call::Call;
+use super::change;
 use super::config;
 use super::drive::{self, Drive};
 use super::error::{Answer, ApiError, Work};
@@ -8,6 +9,7 @@ use super::guest::{Config, Guest};
 use super::keys;
 use super::power;
 use super::tasks::{self, Job};
+use super::values;
 use super::world::{Event, World};
 
 /// Parameters of create that are no configuration.
@@ -53,7 +55,7 @@ pub(super) fn create(call: &mut Call<'_>) -> Answer {
     config::check_rights(call, vmid, set.keys())?;
     for (key, value) in set.iter().filter(|(key, _)| drive::is_slot(key)) {
         if let Ok(drive) = Drive::parse(key, value) {
-            call.all(&guest, config::drive_rights(&drive))?;
+            call.all(&guest, change::drive_rights(&drive))?;
         }
     }
     config::check_bridges(call, &set)?;
@@ -94,11 +96,11 @@ fn make(world: &mut World, node: &str, vmid: u32, set: Config) -> Work {
         let value = match key.as_str() {
             _ if drive::is_slot(&key) => {
                 let drive = Drive::parse(&key, &value).map_err(ApiError::die)?;
-                config::make_drive(world, node, vmid, &key, drive)?.print()
+                values::make_drive(world, node, vmid, &key, drive)?.print()
             }
-            _ if keys::is_indexed(&key, "net") => config::with_mac(world, &key, &value)?,
-            "tags" => config::unique_tags(world, &value),
-            "cipassword" => config::crypted(world, &value),
+            _ if keys::is_indexed(&key, "net") => values::with_mac(world, &key, &value)?,
+            "tags" => values::unique_tags(world, &value),
+            "cipassword" => values::crypted(world, &value),
             "description" => value.trim_end().to_owned(),
             _ => value,
         };

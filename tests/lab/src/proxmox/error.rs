@@ -78,8 +78,8 @@ impl ApiError {
     /// How the refusal reads as a task's exit status, in one line.
     pub(super) fn exit_status(&self) -> String {
         let mut text = self.message.clone();
-        if self.status == 400 {
-            text = format!("400 {text}");
+        if matches!(self.status, 400 | 403) {
+            text = format!("{} {text}", self.status);
         }
         for (key, error) in &self.errors {
             let _ = write!(text, " {key}: {error}");

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::change::clean_pending;
 use super::cloudinit::Seed;
-use super::config::clean_pending;
 use super::drive::{self, Drive};
 use super::error::{ApiError, Work};
 use super::guest::{Config, Guest};

@@ -130,7 +130,6 @@ fn devices() -> Vec<Param> {
         Param::text("cdrom").shape(|_, text| drive::check("ide2", text)),
         Param::text("efidisk0"),
         Param::text("hostpci").upto(15),
-        Param::text("import-working-storage").format(format::storage),
         Param::text("net").upto(31).shape(net::check),
         Param::text("numa").upto(7),
         Param::text("parallel").upto(2).pattern(|text| text.starts_with("/dev/")),
@@ -159,8 +158,7 @@ pub(super) fn is_uuid(text: &str) -> bool {
 pub(super) fn exists(key: &str) -> bool {
     let generated =
         ["meta", "digest", "parent", "vmstate", "running-nets-host-mtu", "runningcpu", "runningmachine"];
-    generated.contains(&key)
-        || PARAMS.iter().any(|param| param.is(key) && param.name != "import-working-storage")
+    generated.contains(&key) || PARAMS.iter().any(|param| param.is(key))
 }
 
 /// Keys that answer as JSON numbers.

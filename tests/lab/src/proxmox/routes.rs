@@ -3,9 +3,13 @@
 use super::call::Call;
 use super::error::{Answer, ApiError};
 use super::format;
-use super::keys;
 use super::schema::Param;
-use super::{agent, clone, cluster, config, create, drive, power, read, storage, tasks};
+use super::takes::{
+    clone_params, config_view_params, content_filters, create_params, destroy_params, exec_params,
+    file_params, is_user, log_params, pool_params, resize_params, shutdown_params, start_params, stop_params,
+    storage_filters, task_filters, update_params, vmid,
+};
+use super::{agent, clone, cluster, config, create, drive, power, read, storage, tasklist};
 
 /// What a caller needs before the parameters are looked at.
 pub(super) enum Right {
@@ -87,10 +91,6 @@ impl Endpoint {
     }
 }
 
-fn vmid(name: &'static str) -> Param {
-    Param::int(name, Some(100), Some(999_999_999))
-}
-
 /// The method for a path, and what the path names.
 pub(super) fn find(verb: &str, path: &str) -> Option<(Endpoint, Vec<(String, String)>)> {
     all().into_iter().filter(|endpoint| endpoint.verb == verb).find_map(|endpoint| {
@@ -163,12 +163,12 @@ fn cluster_methods() -> Vec<Endpoint> {
         get("/access/roles/{roleid}", Open, Vec::new, cluster::role),
         get("/pools", Open, pool_params, cluster::pools),
         get("/nodes/{node}/lxc", Open, Vec::new, |call| Ok(cluster::containers(call))),
-        get(tasks, Open, task_filters, |call| Ok(tasks::list(call))),
-        get("/nodes/{node}/tasks/{upid}/status", Open, Vec::new, tasks::status),
-        get("/nodes/{node}/tasks/{upid}/log", Open, log_params, tasks::log),
+        get(tasks, Open, task_filters, |call| Ok(tasklist::list(call))),
+        get("/nodes/{node}/tasks/{upid}/status", Open, Vec::new, tasklist::status),
+        get("/nodes/{node}/tasks/{upid}/log", Open, log_params, tasklist::log),
         Endpoint {
             writes: false,
-            ..write("DELETE", "/nodes/{node}/tasks/{upid}", Open, Vec::new, tasks::stop)
+            ..write("DELETE", "/nodes/{node}/tasks/{upid}", Open, Vec::new, tasklist::stop)
         },
         get("/nodes/{node}/storage", Open, storage_filters, |call| Ok(storage::list(call))),
         get("/nodes/{node}/storage/{storage}/status", Any(STORAGE, SPACE), Vec::new, storage::status),
@@ -280,166 +280,5 @@ fn agent_methods() -> Vec<Endpoint> {
             file_params,
             agent::read,
         ),
-    ]
-}
-
-fn is_user(text: &str) -> bool {
-    text.split_once('@').is_some_and(|(name, realm)| !name.is_empty() && !realm.is_empty())
-        && !text.contains([' ', ':', '/'])
-}
-
-fn pool_params() -> Vec<Param> {
-    vec![
-        Param::text("poolid").format(format::pool),
-        Param::text("type").one_of(&["qemu", "lxc", "storage"]).requires("poolid"),
-    ]
-}
-
-fn task_filters() -> Vec<Param> {
-    vec![
-        Param::flag("errors"),
-        Param::int("limit", Some(0), None),
-        Param::int("since", None, None),
-        Param::text("source").one_of(&["archive", "active", "all"]),
-        Param::int("start", Some(0), None),
-        Param::text("statusfilter"),
-        Param::text("typefilter"),
-        Param::int("until", None, None),
-        Param::text("userfilter"),
-        vmid("vmid"),
-    ]
-}
-
-fn log_params() -> Vec<Param> {
-    vec![Param::flag("download"), Param::int("limit", Some(0), None), Param::int("start", Some(0), None)]
-}
-
-fn storage_filters() -> Vec<Param> {
-    vec![
-        Param::text("content"),
-        Param::flag("enabled"),
-        Param::flag("format"),
-        Param::text("storage").format(format::storage),
-        Param::text("target").format(format::node),
-    ]
-}
-
-fn content_filters() -> Vec<Param> {
-    vec![Param::text("content"), vmid("vmid")]
-}
-
-fn create_params() -> Vec<Param> {
-    let mut all = keys::PARAMS.clone();
-    all.extend([
-        vmid("vmid").required(),
-        Param::text("archive").longest(255),
-        Param::int("bwlimit", Some(0), None),
-        Param::flag("force").requires("archive"),
-        Param::flag("ha-managed"),
-        Param::flag("live-restore"),
-        Param::text("pool").format(format::pool),
-        Param::flag("start"),
-        Param::text("storage").format(format::storage),
-        Param::flag("unique").requires("archive"),
-    ]);
-    all
-}
-
-fn update_params(in_background: bool) -> Vec<Param> {
-    let mut all = keys::PARAMS.clone();
-    all.extend([
-        Param::text("delete").format(format::config_ids),
-        Param::text("digest").longest(40),
-        Param::flag("force").requires("delete"),
-        Param::text("revert").format(format::config_ids),
-        Param::flag("skiplock"),
-    ]);
-    if in_background {
-        all.push(Param::int("background_delay", Some(1), Some(30)));
-    }
-    all
-}
-
-fn destroy_params() -> Vec<Param> {
-    vec![Param::flag("destroy-unreferenced-disks"), Param::flag("purge"), Param::flag("skiplock")]
-}
-
-fn clone_params() -> Vec<Param> {
-    vec![
-        Param::int("bwlimit", Some(0), None),
-        Param::text("description"),
-        Param::text("format").one_of(&["raw", "qcow2", "vmdk"]),
-        Param::flag("full"),
-        Param::text("name").format(format::dns_name),
-        vmid("newid").required(),
-        Param::text("pool").format(format::pool),
-        Param::text("snapname").longest(40).format(format::config_id),
-        Param::text("storage").format(format::storage),
-        Param::text("target").format(format::node),
-    ]
-}
-
-fn config_view_params() -> Vec<Param> {
-    vec![Param::flag("current"), Param::text("snapshot").longest(40).format(format::config_id)]
-}
-
-fn resize_params() -> Vec<Param> {
-    let is_size = |text: &str| {
-        let text = text.strip_prefix('+').unwrap_or(text);
-        super::size::parse(text).is_some()
-    };
-    vec![
-        Param::text("digest").longest(40),
-        Param::text("disk").pattern(drive::is_slot).required(),
-        Param::text("size").pattern(is_size).required(),
-        Param::flag("skiplock"),
-    ]
-}
-
-fn start_params() -> Vec<Param> {
-    vec![
-        Param::text("force-cpu"),
-        Param::text("machine"),
-        Param::text("migratedfrom").format(format::node),
-        Param::text("migration_network"),
-        Param::text("migration_type").one_of(&["secure", "insecure"]),
-        Param::text("nets-host-mtu"),
-        Param::flag("skiplock"),
-        Param::text("stateuri").longest(128),
-        Param::text("targetstorage"),
-        Param::int("timeout", Some(0), None),
-        Param::flag("with-conntrack-state"),
-    ]
-}
-
-fn stop_params() -> Vec<Param> {
-    vec![
-        Param::flag("keepActive"),
-        Param::text("migratedfrom").format(format::node),
-        Param::flag("overrule-shutdown"),
-        Param::flag("skiplock"),
-        Param::int("timeout", Some(0), None),
-    ]
-}
-
-fn shutdown_params() -> Vec<Param> {
-    vec![
-        Param::flag("forceStop"),
-        Param::flag("keepActive"),
-        Param::flag("skiplock"),
-        Param::int("timeout", Some(0), None),
-    ]
-}
-
-fn exec_params() -> Vec<Param> {
-    vec![Param::list("command").required(), Param::text("input-data").longest(65_536)]
-}
-
-fn file_params() -> Vec<Param> {
-    vec![
-        Param::int("count", Some(1), Some(16_777_216)),
-        Param::flag("decode"),
-        Param::text("file").required(),
-        Param::int("offset", Some(0), None),
     ]
 }

@@ -1,17 +1,18 @@
-//! Tasks: what a worker does, how long it takes, how it ends, and who may see it.
+//! Tasks: what a worker does, how long it takes, how it ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::call::{Call, Shared};
-use super::error::{Answer, ApiError, Reply, Work};
-use super::format::items;
+use super::error::Work;
 use super::host::GuestHost;
 use super::world::World;
+
+/// Where the workers' start times in clock ticks begin.
+pub(super) const FIRST_START: u32 = 0x10_0000;
 
 /// How the next task of a kind goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,18 +33,18 @@ pub enum TaskMode {
 
 pub(super) struct Task {
     pub(super) upid: String,
-    node: String,
-    pid: u32,
-    start: u64,
-    kind: String,
-    id: String,
-    user: String,
+    pub(super) node: String,
+    pub(super) pid: u32,
+    pub(super) start: u64,
+    pub(super) kind: String,
+    pub(super) id: String,
+    pub(super) user: String,
     /// `None` while it runs.
     pub(super) exit: Option<String>,
-    end: u64,
-    log: Vec<String>,
+    pub(super) end: u64,
+    pub(super) log: Vec<String>,
     held: bool,
-    aborted: bool,
+    pub(super) aborted: bool,
 }
 
 #[derive(Default)]
@@ -107,7 +108,7 @@ pub(super) fn fork(call: &mut Call<'_>, kind: &str, id: &str, job: Job) -> Strin
     world.tasks.last += 1;
     let (pid, start) = (0x1000 + world.tasks.last, unix_now());
     let user = call.caller.to_owned();
-    let upid = format!("UPID:{node}:{pid:08X}:{:08X}:{start:08X}:{kind}:{id}:{user}:", 0x10_0000 + pid);
+    let upid = format!("UPID:{node}:{pid:08X}:{:08X}:{start:08X}:{kind}:{id}:{user}:", FIRST_START + pid);
     let task = Task {
         upid: upid.clone(),
         node,
@@ -214,133 +215,5 @@ impl Tasks {
         self.all
             .values()
             .any(|task| task.kind == kind && task.id == id && task.exit.is_none() && !task.aborted)
-    }
-}
-
-impl Task {
-    /// Who started it: a token is seen by itself and by its user.
-    fn belongs_to(&self, caller: &str) -> bool {
-        self.user == caller || self.user.split_once('!').is_some_and(|(user, _)| user == caller)
-    }
-
-    fn json(&self) -> Value {
-        let (user, token) = self.user.split_once('!').unwrap_or((&self.user, ""));
-        let mut json = json!({
-            "upid": self.upid, "node": self.node, "pid": self.pid, "pstart": 0x10_0000 + self.pid,
-            "starttime": self.start, "type": self.kind, "id": self.id, "user": user,
-        });
-        if !token.is_empty() {
-            json["tokenid"] = token.into();
-        }
-        json
-    }
-}
-
-/// Parts of a UPID that make one: `UPID:node:pid:pstart:start:type:id:user:`.
-fn is_upid(text: &str) -> bool {
-    let parts: Vec<_> = text.split(':').collect();
-    let hex = |part: &str| (8..=9).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    parts.len() == 9 && parts[0] == "UPID" && parts[2..5].iter().all(|part| hex(part)) && parts[8].is_empty()
-}
-
-fn find<'a>(call: &'a Call<'_>) -> Result<&'a Task, ApiError> {
-    let upid = call.params.get("upid").unwrap_or_default();
-    if !is_upid(upid) {
-        return Err(ApiError::param("upid", "unable to parse worker upid"));
-    }
-    let task = call.world.tasks.all.get(upid).filter(|task| task.node == call.node());
-    let task = task.ok_or_else(|| ApiError::param("upid", "no such task"))?;
-    if !task.belongs_to(call.caller) {
-        call.all(&format!("/nodes/{}", call.node()), &["Sys.Audit"])?;
-    }
-    Ok(task)
-}
-
-pub(super) fn status(call: &mut Call<'_>) -> Answer {
-    let task = find(call)?;
-    let mut json = task.json();
-    json["status"] = if task.exit.is_none() { "running".into() } else { "stopped".into() };
-    if let Some(exit) = &task.exit {
-        json["exitstatus"] = exit.clone().into();
-    }
-    Ok(json.into())
-}
-
-pub(super) fn log(call: &mut Call<'_>) -> Answer {
-    let task = find(call)?;
-    let start = call.params.number("start").unwrap_or(0);
-    let limit = call.params.number("limit").unwrap_or(50);
-    let rows = (1_u64..).zip(&task.log).filter(|(n, _)| *n > start && (limit == 0 || *n <= start + limit));
-    let rows: Vec<_> = rows.map(|(n, line)| json!({ "n": n, "t": line })).collect();
-    Ok(Reply { data: rows.into(), total: Some(task.log.len()), ..Reply::default() })
-}
-
-pub(super) fn stop(call: &mut Call<'_>) -> Answer {
-    let upid = find(call)?.upid.clone();
-    if let Some(task) = call.world.tasks.all.get_mut(&upid) {
-        task.log.push("received interrupt".into());
-        task.aborted = true;
-    }
-    call.shared.notify();
-    Ok(().into())
-}
-
-pub(super) fn list(call: &mut Call<'_>) -> Reply {
-    let params = &call.params;
-    let node = call.node();
-    let audits = call.all(&format!("/nodes/{node}"), &["Sys.Audit"]).is_ok();
-    let source = params.get("source").unwrap_or("archive");
-    let vmid = params.get("vmid");
-    let kind = params.get("typefilter");
-    let fits = |task: &&Task| {
-        let wanted = match source {
-            "archive" => task.exit.is_some(),
-            "active" => task.exit.is_none(),
-            _ => true,
-        };
-        let failed = task.exit.as_deref().is_some_and(|exit| exit != "OK" && !exit.starts_with("WARNINGS"));
-        wanted
-            && task.node == node
-            && (audits || task.belongs_to(call.caller))
-            && vmid.is_none_or(|vmid| vmid == task.id)
-            && kind.is_none_or(|kind| task.kind == kind)
-            && params.get("userfilter").is_none_or(|user| task.user.contains(user))
-            && params.number("since").is_none_or(|since| task.start >= since)
-            && params.number("until").is_none_or(|until| task.start <= until)
-            && (!params.flag("errors") || failed)
-            && params.get("statusfilter").is_none_or(|states| items(states).any(|it| it == task.verdict()))
-    };
-    let mut found: Vec<_> = call.world.tasks.all.values().filter(fits).collect();
-    found.sort_by_key(|task| std::cmp::Reverse((task.start, task.pid)));
-    let total = found.len();
-    let start = usize::try_from(params.number("start").unwrap_or(0)).unwrap_or(usize::MAX);
-    let limit = match usize::try_from(params.number("limit").unwrap_or(50)) {
-        Ok(0) | Err(_) => usize::MAX,
-        Ok(limit) => limit,
-    };
-    let rows: Vec<_> = found.into_iter().skip(start).take(limit).map(Task::row).collect();
-    Reply { data: rows.into(), total: Some(total), ..Reply::default() }
-}
-
-impl Task {
-    fn verdict(&self) -> &'static str {
-        match self.exit.as_deref() {
-            Some("OK") => "ok",
-            Some("unexpected status") | None => "unknown",
-            Some(exit) if exit.starts_with("WARNINGS") => "warning",
-            Some(_) => "error",
-        }
-    }
-
-    fn row(&self) -> Value {
-        let mut row = self.json();
-        match &self.exit {
-            None => row["status"] = "RUNNING".into(),
-            Some(exit) => {
-                row["status"] = exit.clone().into();
-                row["endtime"] = self.end.into();
-            }
-        }
-        row
     }
 }
