@@ -131,23 +131,7 @@ impl Watcher {
     async fn read(&self, tree: Tree) -> Read {
         let (engine, validators) = (self.engine.clone(), self.validators.clone());
         // On a thread of its own: a commit may be large, and one that makes the reader panic is a bad commit.
-        let read =
-            tokio::task::spawn_blocking(move || match manifest::read(&tree, &engine.kinds, &validators) {
-                Ok(manifest) if manifest.name == engine.site => {
-                    for warning in &manifest.warnings {
-                        warn!(warning = %warning.title, path = warning.path, "the commit is valid, but");
-                    }
-                    Read::Site(manifest.site)
-                }
-                Ok(manifest) => {
-                    let text = format!(
-                        "holdfast.yaml describes the site `{}`, but this service is configured for `{}`",
-                        manifest.name, engine.site
-                    );
-                    Read::Invalid(text.clone(), text)
-                }
-                Err(problems) => Read::Invalid(problems.headline().to_owned(), problems.render(&tree)),
-            });
+        let read = tokio::task::spawn_blocking(move || read(&engine, &validators, &tree));
         read.await.unwrap_or_else(|panicked| {
             error!(error = %panicked, "reading the commit broke off");
             let text = "internal error: reading this commit broke off; see the service's log";
@@ -214,6 +198,21 @@ impl Watcher {
 
     async fn set(&self, commit: &CommitId, context: &Context, status: &Status) -> Result<(), JournalError> {
         self.engine.journal.set_status(commit, context, status).await
+    }
+}
+
+/// Reads and checks a commit, for this service's site.
+fn read(engine: &Engine, validators: &Validators, tree: &Tree) -> Read {
+    let checked = manifest::read(tree, &engine.kinds, validators)
+        .and_then(|manifest| manifest.expect_site(&engine.site, tree).map(|()| manifest));
+    match checked {
+        Ok(manifest) => {
+            for warning in &manifest.warnings {
+                warn!(warning = %warning.title, path = warning.path, "the commit is valid, but");
+            }
+            Read::Site(manifest.site)
+        }
+        Err(problems) => Read::Invalid(problems.headline().to_owned(), problems.render(tree)),
     }
 }
 

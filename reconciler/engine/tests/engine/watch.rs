@@ -132,7 +132,12 @@ async fn the_repository_of_another_site_is_refused() {
     service
         .memory
         .push(commit('a'), &[(other.0, other.1.as_str()), ("environments/attic/a.yaml", &thing("one"))]);
-    service.until(&commit('a'), "failure: holdfast.yaml describes the site `cabin`").await;
+    service
+        .until(
+            &commit('a'),
+            "failure: the repository is of site `cabin`, but site `home` is served (holdfast.yaml:3)",
+        )
+        .await;
     assert_eq!(service.end().await.attic().writes, Vec::<String>::new());
 }
 

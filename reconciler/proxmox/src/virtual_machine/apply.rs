@@ -124,8 +124,20 @@ impl Actor<'_> {
     }
 
     async fn configure(&self, doing: &str, configure: &Configure) -> Done {
-        let Configure { at, uuid, digest, set, delete, password, notes, pins: _, disruptive: _, changes: _ } =
-            configure;
+        let Configure {
+            at,
+            uuid,
+            digest,
+            set,
+            delete,
+            password,
+            notes,
+            pins: _,
+            disruptive: _,
+            owes: _,
+            restart: _,
+            changes: _,
+        } = configure;
         let description = self.description(at.vmid, uuid.as_deref(), notes);
         let delete: Vec<&str> = delete.iter().map(String::as_str).collect();
         let delete = delete.join(",");

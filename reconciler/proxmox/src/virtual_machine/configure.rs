@@ -8,7 +8,7 @@ use holdfast_core::secret::SecretRef;
 
 use super::cloud_init;
 use super::notes::Notes;
-use super::spec::{self, Spec};
+use super::spec::{self, Restart, Spec};
 use super::state::{AgentAnswer, Power, State};
 use super::step::{Configure, Step};
 use crate::client::guests::Place;
@@ -18,6 +18,10 @@ pub(crate) const OUR_TAG: &str = "holdfast";
 
 /// The keys that the cloud-init drive's image is made of.
 const CLOUD_INIT: &[&str] = &["ciuser", "cipassword", "sshkeys", "ipconfig0", "nameserver", "searchdomain"];
+
+/// The keys that a running guest takes only when it restarts (with the default `hotplug` option:
+/// network, disk, usb; <https://pve.proxmox.com/pve-docs/qm.1.html>).
+const RESTART: &[&str] = &["agent", "cores", "memory"];
 
 /// The slot that cloud-init's drive gets where the template brought none.
 pub(super) const CLOUD_INIT_SLOT: &str = "ide2";
@@ -128,7 +132,7 @@ pub(super) fn configure(name: &Name, want: &Spec, seen: &State, at: Place) -> Co
         return Configured::AsWanted;
     }
     notes.tags = declared(want);
-    Configured::Steps(steps(difference, notes, tags, pins, seen, at))
+    Configured::Steps(steps(difference, notes, tags, pins, seen, (at, want.restart)))
 }
 
 fn steps(
@@ -137,7 +141,7 @@ fn steps(
     mut tags: BTreeSet<String>,
     pins: bool,
     seen: &State,
-    at: Place,
+    (at, restart): (Place, Restart),
 ) -> Vec<Step> {
     tags.insert(OUR_TAG.to_owned());
     if tags != seen.tags {
@@ -147,6 +151,8 @@ fn steps(
     let runs = seen.running == Power::Running;
     let regenerate = runs && difference.touches(CLOUD_INIT);
     let disruptive = runs && difference.touches(&["net0"]);
+    let waits = RESTART.iter().filter(|key| runs && difference.touches(&[**key]));
+    let owes = waits.map(|key| (*key).to_owned()).collect();
     let Difference { set, delete, password, changes } = difference;
     let configure = Step::Configure(Box::new(Configure {
         at: at.clone(),
@@ -158,6 +164,8 @@ fn steps(
         notes,
         pins,
         disruptive,
+        owes,
+        restart,
         changes,
     }));
     // A reboot from inside does not make the image anew, so it is made now; a start makes it by itself.

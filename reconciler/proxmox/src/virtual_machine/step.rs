@@ -8,6 +8,7 @@ use holdfast_core::secret::SecretRef;
 use serde::{Deserialize, Serialize};
 
 use super::notes::Notes;
+use super::spec::Restart;
 use crate::client::guests::Place;
 use crate::names::{DiskSlot, NodeName, StorageName, Vmid};
 use crate::size::{Bytes, Size};
@@ -83,6 +84,9 @@ pub struct Configure {
     pub pins: bool,
     /// Whether the guest's network is plugged elsewhere while it runs.
     pub disruptive: bool,
+    /// Keys that take effect only once the guest restarts, and whether it is then rebooted for them.
+    pub owes: BTreeSet<String>,
+    pub restart: Restart,
     pub changes: Vec<Change>,
 }
 
@@ -160,6 +164,12 @@ impl fmt::Display for Configure {
                 )
             }
             (fields, false) => write!(f, "set {} of vm {vmid}", listed(fields.iter().copied())),
+        }?;
+        let owed = listed(self.owes.iter().map(String::as_str));
+        match self.restart {
+            _ if self.owes.is_empty() => Ok(()),
+            Restart::Allowed => write!(f, "; a reboot follows, to apply {owed}"),
+            Restart::Never => write!(f, "; held then, until a restart applies {owed}"),
         }
     }
 }
