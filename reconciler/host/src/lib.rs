@@ -26,7 +26,7 @@ pub fn kinds() -> Vec<KindInfo> {
 pub struct Settings {
     /// The private key that logs in, in OpenSSH's form and without a passphrase.
     pub key: SecretString,
-    /// Where an address is really reached, as ssh_config's `HostName` and `Port` say it.
+    /// Where an address is really reached, as `ssh_config`'s `HostName` and `Port` say it.
     pub hosts: BTreeMap<String, HostAlias>,
 }
 

@@ -116,9 +116,7 @@ fn call(step: &HostStep, secrets: &Secrets, lines: &mut Lines) -> Result<String,
     let unit =
         |call: &str, unit: &super::names::UnitName| format!("{call} {} || return 1\n", quote(unit.as_str()));
     Ok(match &step.act {
-        Act::InstallPackages { packages } => {
-            format!("install {} || return 1\n", words(packages.iter().map(PackageName::as_str)))
-        }
+        Act::InstallPackages { packages } => install(packages, lines),
         Act::MakeDirectory { directory, entry } => make_directory(directory, entry, lines),
         Act::WriteFile { file, seen, entry } => {
             write_file(step, file, seen.as_deref(), entry, secrets, lines)?
@@ -177,6 +175,17 @@ fn started(name: &super::names::UnitName, inputs: &Inputs, lines: &mut Lines) ->
     let after = Entry::service(Some(inputs.digest.clone())).line(&part);
     let line = lines.touch(part, Entry::service(None));
     format!("keep {line} {}\n", quote(&after))
+}
+
+fn install(packages: &[PackageName], lines: &mut Lines) -> String {
+    let mut calls = format!("install {} || return 1\n", words(packages.iter().map(PackageName::as_str)));
+    for package in packages {
+        let part = Part::Package(package.clone());
+        let after = Entry::new(Origin::Created).line(&part);
+        let line = lines.touch(part, Entry::new(Origin::Intended));
+        let _ = writeln!(calls, "keep {line} {}", quote(&after));
+    }
+    calls
 }
 
 fn make_directory(directory: &Directory, entry: &Entry, lines: &mut Lines) -> String {

@@ -2,6 +2,7 @@
 
 mod apply;
 mod ledger;
+mod mode;
 mod names;
 mod parts;
 mod plan;
@@ -22,7 +23,6 @@ use holdfast_core::kind::{Health, Kind, Look, Next, Owner, Scope, Seen, StepResu
 use holdfast_core::mark::Realm;
 use holdfast_core::reference::Outputs;
 use holdfast_core::secret::Secrets;
-use russh::keys::PublicKey;
 use secrecy::SecretString;
 use tokio::task::JoinSet;
 
@@ -60,8 +60,8 @@ impl Shared {
             let why = "what its manifest refers to is not known yet";
             return Err(TargetError::unavailable("reaching the host", why));
         };
-        let host_key = PublicKey::from_openssh(host_key.trim())
-            .map_err(|error| SshError::PinnedKey(error.to_string()).into_target("reaching the host"))?;
+        let host_key = spec::read_host_key(host_key)
+            .map_err(|error| SshError::PinnedKey(error).into_target("reaching the host"))?;
         let alias = self.aliases.get(address);
         Ok(Endpoint {
             address: address.clone(),

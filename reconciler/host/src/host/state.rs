@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::{Entry, Part};
-use super::names::{AbsolutePath, Mode, PackageName, UnitName};
+use super::mode::Mode;
+use super::names::{AbsolutePath, PackageName, UnitName};
 
 /// What was seen of a host: of the parts that its manifest or its ledger names, and of nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,8 @@ use holdfast_core::secret::SecretRef;
 use serde::{Deserialize, Serialize};
 
 use super::ledger::{Entry, Origin, Part};
-use super::names::{AbsolutePath, Account, Mode, PackageName, UnitName};
+use super::mode::Mode;
+use super::names::{AbsolutePath, Account, PackageName, UnitName};
 use super::spec::{Connection, Directory, File};
 
 /// One thing done on one host.
