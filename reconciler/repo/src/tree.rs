@@ -4,7 +4,7 @@ use gix::objs::{Kind, TreeRefIter, tree::EntryKind};
 use gix::{ObjectId, Repository};
 use holdfast_core::ident::CommitId;
 use holdfast_core::manifest::Tree;
-use holdfast_core::manifest::tree::{MAX_COMMIT, MAX_FILE, MAX_FILES, matters};
+use holdfast_core::manifest::tree::{FOLDERS, MAX_COMMIT, MAX_FILE, MAX_FILES, matters};
 
 use crate::read::{ReadError, find};
 
