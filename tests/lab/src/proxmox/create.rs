@@ -136,7 +136,7 @@ fn default_boot(config: &Config) -> String {
 }
 
 /// Removes a guest and its volumes.
-fn remove(world: &mut World, vmid: u32) -> Work {
+pub(super) fn remove(world: &mut World, vmid: u32) -> Work {
     let Some(guest) = world.guests.get(&vmid).cloned() else { return Ok(()) };
     for volume in world.volumes_of(&guest) {
         world.free(&volume)?;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::call::Shared;
+use super::create;
 use super::error::ApiError;
+use super::furniture::MachineSeed;
 use super::guest::Guest;
 use super::host::GuestHost;
 use super::power;
@@ -194,6 +196,19 @@ impl Proxmox {
         self.set(|world| {
             world.knobs.flocked.insert(vmid, times);
         });
+    }
+
+    /// Puts a guest there, as somebody else who was faster.
+    pub fn add(&self, machine: MachineSeed) {
+        self.set(|world| machine.place(world));
+    }
+
+    /// Removes a guest and its disks, by hand. Gives the refusal's text if a linked clone needs them.
+    pub fn remove(&self, vmid: u32) -> Result<(), String> {
+        self.with(|world, host| {
+            host.destroy(vmid);
+            create::remove(world, vmid).map_err(|error| error.message)
+        })
     }
 
     /// Moves a guest to another node, at once.

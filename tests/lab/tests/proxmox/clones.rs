@@ -1,8 +1,6 @@
 //! Cloning: what is copied, what is new, what is refused, what a failure leaves.
 
-use std::time::Duration;
-
-use holdfast_lab::proxmox::{Event, TaskMode};
+use holdfast_lab::proxmox::{Event, MachineSeed, TaskMode};
 use serde_json::json;
 
 use super::Lab;
@@ -56,11 +54,7 @@ async fn a_clone_that_runs_holds_a_lock_and_shows_no_name() {
     let lab = Lab::start().await;
     lab.pve.next_task("qmclone", TaskMode::Hold);
     let upid = lab.post(CLONE, &[("newid", "101"), ("name", "kube01"), ("full", "1")]).await.text();
-    let deadline = tokio::time::Instant::now() + super::PATIENCE;
-    while lab.pve.guest(101).is_none() {
-        assert!(tokio::time::Instant::now() < deadline);
-        tokio::task::yield_now().await;
-    }
+    lab.appears("101").await;
     let config = lab.config(101).await;
     assert_eq!((&config["lock"], &config["name"]), (&json!("clone"), &json!(null)));
     let said = lab.post("/nodes/pve1/qemu/101/config", &[("cores", "2")]).await;
@@ -84,6 +78,17 @@ async fn a_taken_vmid_is_refused_whoever_has_it() {
     let exit = lab.task("POST", CLONE, &[("newid", "100")]).await;
     assert!(exit.starts_with("unable to open file '/etc/pve/nodes/pve1/qemu-server/100.conf"), "{exit}");
     assert_eq!(lab.pve.guest(100).map(|guest| guest.name), Some("old".into()));
+}
+
+#[tokio::test]
+async fn somebody_else_may_be_faster() {
+    let lab = Lab::start().await;
+    assert_eq!(lab.get("/cluster/nextid").await.data(), "101");
+    lab.pve.add(MachineSeed::new(101, "theirs", "pve1", 4));
+    let said = lab.post(CLONE, &[("newid", "101")]).await;
+    assert_eq!(said.message(), "unable to create VM 101: config file already exists\n");
+    lab.pve.remove(101).expect("nobody needs it");
+    assert_eq!(lab.clone_to("101").await, "OK");
 }
 
 #[tokio::test]
@@ -136,21 +141,25 @@ async fn a_clone_goes_to_another_node_only_on_shared_storage() {
 #[tokio::test]
 async fn clones_of_one_template_run_side_by_side_but_a_running_guest_is_read_by_one() {
     let lab = Lab::start().await;
-    lab.pve.set_task_time_of("qmclone", Duration::from_millis(50));
-    let both = tokio::join!(lab.clone_to("101"), lab.clone_to("102"));
-    assert_eq!(both, ("OK".into(), "OK".into()));
+    lab.pve.hold_tasks();
+    let mut upids = Vec::new();
+    for vmid in ["101", "102"] {
+        upids.push(lab.post(CLONE, &[("newid", vmid), ("full", "1")]).await.text());
+        lab.appears(vmid).await;
+    }
+    lab.pve.release_tasks();
+    for upid in &upids {
+        assert_eq!(lab.exit(upid).await, "OK");
+    }
     lab.pve.power_on(100).expect("it starts");
-    let clone = |vmid| {
-        lab.task(
-            "POST",
-            "/nodes/pve1/qemu/100/clone",
-            if vmid == 1 { &[("newid", "103")] } else { &[("newid", "104")] },
-        )
-    };
-    let (one, other) = tokio::join!(clone(1), clone(2));
-    let mut exits = [one, other];
-    exits.sort();
-    assert_eq!(exits, ["OK", "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout"]);
+    lab.pve.hold_tasks();
+    let path = "/nodes/pve1/qemu/100/clone";
+    let first = lab.post(path, &[("newid", "103")]).await.text();
+    lab.appears("103").await;
+    let second = lab.task("POST", path, &[("newid", "104")]).await;
+    assert_eq!(second, "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeout");
+    lab.pve.release_tasks();
+    assert_eq!(lab.exit(&first).await, "OK");
 }
 
 #[tokio::test]

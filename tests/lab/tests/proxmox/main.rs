@@ -164,6 +164,16 @@ impl Lab {
         open.map(|row| (row["key"].as_str().expect("a row has a key").to_owned(), row.clone())).collect()
     }
 
+    /// Waits for a guest that a worker makes.
+    async fn appears(&self, vmid: &str) {
+        let vmid = vmid.parse().expect("a VMID is a number");
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while self.pve.guest(vmid).is_none() {
+            assert!(tokio::time::Instant::now() < deadline, "guest {vmid} does not appear");
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn clone_to(&self, vmid: &str) -> String {
         self.task(
             "POST",
