@@ -7,6 +7,10 @@ use super::names::shown;
 use super::step::{Act, HostStep};
 use crate::ssh::{Answer, SshError};
 
+/// What apt-get says before it says something.
+const NOISE: [&str; 3] =
+    ["Reading package lists...", "Building dependency tree...", "Reading state information..."];
+
 /// More lines than this of a tool's words help nobody.
 const MAX_LINES: usize = 16;
 
@@ -130,7 +134,7 @@ fn joined<'a>(lines: impl Iterator<Item = &'a str>) -> String {
 }
 
 fn failure(step: &HostStep, word: &str, text: &[String]) -> TargetError {
-    let why = joined(text.iter().map(String::as_str));
+    let why = joined(text.iter().map(String::as_str).filter(|line| !NOISE.contains(line)));
     let doing = step.to_string();
     match &step.act {
         // Another look sees how it is now.

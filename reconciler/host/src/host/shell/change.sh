@@ -228,11 +228,14 @@ systemd() { # WORD...
 
 active() { systemctl show -p ActiveState --value "$1" 2>/dev/null 9>&-; }
 
+# Differs from one start of a unit to the next.
+invocation() { systemctl show -p InvocationID --value "$1" 2>/dev/null 9>&-; }
+
 # Why a unit does not run, in its own words.
 dead() { # UNIT STATE
 	bad failed "it is ${2:-in no state that systemctl tells}
 $said
-$(journalctl -u "$1" -n 12 --no-pager -o cat 2>&1 9>&-)"
+$(journalctl -u "$1" -n 6 --no-pager -o cat 2>&1 9>&-)"
 }
 
 # Starts or restarts a unit, and stays until it is up and has been so for a second.
@@ -248,8 +251,13 @@ up() { # VERB UNIT
 		now=$(active "$2")
 		case $now in
 		active | reloading | refreshing)
-			[ "$held" = no ] || return 0
-			held=yes
+			this=$(invocation "$2")
+			[ "$held" != yes ] || [ "$this" != "$first" ] || return 0
+			if [ "$held" = yes ]; then
+				dead "$2" "started again and again by systemd"
+				return 1
+			fi
+			held=yes first=$this
 			;;
 		activating | deactivating)
 			held=no
