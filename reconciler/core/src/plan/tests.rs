@@ -83,7 +83,6 @@ impl Kind for Crate {
 
     fn plan(_: &Name, want: Option<&CrateSpec>, seen: Option<&CrateState>) -> Next<CrateStep> {
         match (want, seen) {
-            (None, None) => Next::Settled,
             (None, Some(_)) => Next::Do(vec![CrateStep::Burn]),
             (Some(want), None) => Next::Do(vec![CrateStep::Build(want.size)]),
             (Some(want), Some(seen)) if want.size == 13 && seen.size != 13 => {
