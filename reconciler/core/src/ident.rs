@@ -68,46 +68,15 @@ fn check_environment(text: &str) -> Result<(), IdentError> {
     if matches!(text, "validate" | "plan") { Err(IdentError::Reserved) } else { Ok(()) }
 }
 
-/// Writes one checked string newtype; the rules differ, the plumbing does not.
+/// A checked name whose schema is any text: the manifest layer says what is wrong with one.
 macro_rules! checked_name {
     ($(#[$doc:meta])* $type:ident, $check:path) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-        #[serde(try_from = "String", into = "String")]
-        #[schemars(with = "String")]
-        pub struct $type(String);
-
-        impl $type {
-            /// Checks the text and keeps it as it is.
-            pub fn new(text: impl Into<String>) -> Result<Self, IdentError> {
-                let text = text.into();
-                $check(&text)?;
-                Ok(Self(text))
-            }
-
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl TryFrom<String> for $type {
-            type Error = IdentError;
-            fn try_from(text: String) -> Result<Self, IdentError> {
-                Self::new(text)
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(name: $type) -> Self {
-                name.0
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
+        crate::checked_text!(
+            $(#[$doc])*
+            #[derive(JsonSchema)]
+            #[schemars(with = "String")]
+            $type, IdentError, $check
+        );
     };
 }
 

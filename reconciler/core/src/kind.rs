@@ -230,6 +230,26 @@ impl StepResult {
     pub const DONE: Self = Self::Done { warning: None };
 }
 
+/// Performs steps in order and stops at the first that fails, as [`Kind::apply`] promises. What a step gives is
+/// what the system warned of.
+pub async fn one_by_one<'s, S, F>(steps: &'s [S], perform: impl Fn(&'s S) -> F) -> Vec<StepResult>
+where
+    F: Future<Output = Result<Option<String>, TargetError>>,
+{
+    let mut results = Vec::with_capacity(steps.len());
+    for step in steps {
+        match perform(step).await {
+            Ok(warning) => results.push(StepResult::Done { warning }),
+            Err(error) => {
+                results.push(StepResult::Failed(error));
+                break;
+            }
+        }
+    }
+    results.resize(steps.len(), StepResult::NotRun);
+    results
+}
+
 /// Why a target did not do what was asked. It is plain data, since outcomes are stored and compared:
 /// `why` holds the text of the causes, once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod any_kind;
+mod checked;
 pub mod desired;
 pub mod graph;
 pub mod ident;

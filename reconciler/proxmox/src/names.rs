@@ -28,45 +28,16 @@ pub(crate) fn text_schema(description: &str, pattern: &str, example: &str) -> Sc
     json_schema!({ "type": "string", "description": description, "pattern": pattern, "examples": [example] })
 }
 
-/// Writes one checked text; the rules differ, the plumbing does not.
+/// A checked text with its JSON Schema; `$check` says whether a text fits.
 macro_rules! checked_text {
     ($(#[$doc:meta])* $type:ident: $what:literal, $why:literal, $pattern:literal, $example:literal, $check:expr) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
-
-        impl $type {
-            /// Checks the text and keeps it as it is.
-            pub fn new(text: impl Into<String>) -> Result<Self, WrongText> {
-                let text = text.into();
+        holdfast_core::checked_text!(
+            $(#[$doc])*
+            $type, WrongText, |text| {
                 let fits: fn(&str) -> bool = $check;
-                if fits(&text) { Ok(Self(text)) } else { Err(WrongText::new(&text, $what, $why)) }
+                if fits(text) { Ok(()) } else { Err(WrongText::new(text, $what, $why)) }
             }
-
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl TryFrom<String> for $type {
-            type Error = WrongText;
-            fn try_from(text: String) -> Result<Self, WrongText> {
-                Self::new(text)
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(value: $type) -> Self {
-                value.0
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
+        );
 
         impl JsonSchema for $type {
             fn schema_name() -> std::borrow::Cow<'static, str> {

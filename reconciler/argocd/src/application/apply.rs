@@ -1,23 +1,15 @@
 //! Acting on an Application: one request a step.
 
 use holdfast_core::ident::Name;
-use holdfast_core::kind::{Kind as _, StepResult, TargetError};
+use holdfast_core::kind::{Kind as _, TargetError};
 use serde_json::{Value, json};
 
 use super::{Application, MARK, Step};
 
 impl Application {
-    pub(super) async fn perform(&self, name: &Name, steps: &[Step]) -> Vec<StepResult> {
-        let mut results = Vec::with_capacity(steps.len());
-        for step in steps {
-            let failed = matches!(results.last(), Some(StepResult::Failed(_) | StepResult::NotRun));
-            results.push(if failed { StepResult::NotRun } else { self.perform_one(name, step).await });
-        }
-        results
-    }
-
-    async fn perform_one(&self, name: &Name, step: &Step) -> StepResult {
-        let result = match step {
+    /// Performs one step. What it gives is what the server warned of.
+    pub(super) async fn perform(&self, name: &Name, step: &Step) -> Result<Option<String>, TargetError> {
+        match step {
             Step::Apply { name: object, object: wanted, .. } => {
                 let doing = format!("applying application {object}");
                 let marked = self.marked(name, object, wanted);
@@ -36,10 +28,6 @@ impl Application {
                 let doing = format!("deleting application {object}");
                 gone_is_done(self.client.delete(object, uid, &doing).await, &doing)
             }
-        };
-        match result {
-            Ok(warning) => StepResult::Done { warning },
-            Err(error) => StepResult::Failed(error),
         }
     }
 

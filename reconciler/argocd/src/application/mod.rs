@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use holdfast_core::ident::{KindName, Name};
-use holdfast_core::kind::{Health, Kind, Look, Next, Scope, StepResult};
+use holdfast_core::kind::{Health, Kind, Look, Next, Scope, StepResult, one_by_one};
 use holdfast_core::mark::Realm;
 use holdfast_core::reference::Outputs;
 use holdfast_core::secret::Secrets;
@@ -79,7 +79,7 @@ impl Kind for Application {
     }
 
     async fn apply(&self, name: &Name, steps: &[Step], _secrets: &Secrets) -> Vec<StepResult> {
-        self.perform(name, steps).await
+        one_by_one(steps, |step| self.perform(name, step)).await
     }
 }
 

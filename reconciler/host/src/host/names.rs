@@ -1,9 +1,6 @@
 //! The small texts of a host's manifest (paths, modes, names), each checked in its one constructor.
 
-use std::fmt;
-
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
 
 /// Why a text is not what it should be. Displays as a sentence's worth: "`etc/motd` must be …".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,47 +20,13 @@ pub(crate) fn shown(text: &str) -> String {
     clean
 }
 
-/// Writes one checked string newtype; the rules differ, the plumbing does not.
+/// A checked text with its JSON Schema. `$check` gives the rule that a text breaks.
 macro_rules! checked_text {
     ($(#[$doc:meta])* $type:ident, $check:path, $schema:tt) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
-
-        impl $type {
-            /// Checks the text and keeps it as it is.
-            pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
-                let text = text.into();
-                match $check(&text) {
-                    Ok(()) => Ok(Self(text)),
-                    Err(rule) => Err(NameError { text, rule }),
-                }
-            }
-
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl TryFrom<String> for $type {
-            type Error = NameError;
-            fn try_from(text: String) -> Result<Self, NameError> {
-                Self::new(text)
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(text: $type) -> Self {
-                text.0
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
+        holdfast_core::checked_text!(
+            $(#[$doc])*
+            $type, NameError, |text| $check(text).map_err(|rule| NameError { text: text.to_owned(), rule })
+        );
 
         impl JsonSchema for $type {
             fn schema_name() -> std::borrow::Cow<'static, str> {

@@ -1,7 +1,7 @@
 //! Acting on a policy: one request a step.
 
 use holdfast_core::ident::Name;
-use holdfast_core::kind::{Kind as _, StepResult, TargetError};
+use holdfast_core::kind::{Kind as _, TargetError};
 use reqwest::Method;
 use serde_json::json;
 
@@ -10,17 +10,9 @@ use super::{Step, VaultPolicy};
 use crate::client::{Answer, Ask};
 
 impl VaultPolicy {
-    pub(super) async fn perform(&self, name: &Name, steps: &[Step]) -> Vec<StepResult> {
-        let mut results = Vec::with_capacity(steps.len());
-        for step in steps {
-            let failed = matches!(results.last(), Some(StepResult::Failed(_) | StepResult::NotRun));
-            results.push(if failed { StepResult::NotRun } else { self.perform_one(name, step).await });
-        }
-        results
-    }
-
-    async fn perform_one(&self, name: &Name, step: &Step) -> StepResult {
-        let result = match step {
+    /// Performs one step. What it gives is what the server warned of.
+    pub(super) async fn perform(&self, name: &Name, step: &Step) -> Result<Option<String>, TargetError> {
+        match step {
             Step::Create { name: policy, text } => self.create(name, policy, text).await,
             Step::Update { name: policy, text, version: Some(version), .. } => {
                 // A merge keeps what others set beside the text: an expiration, `cas_required`.
@@ -32,10 +24,6 @@ impl VaultPolicy {
                 self.write(policy, body, "update").await
             }
             Step::Delete { name: policy } => self.delete(policy).await,
-        };
-        match result {
-            Ok(warning) => StepResult::Done { warning },
-            Err(error) => StepResult::Failed(error),
         }
     }
 
