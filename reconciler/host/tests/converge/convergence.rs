@@ -192,6 +192,22 @@ async fn apt_waits_for_its_lock_and_looks_for_what_it_does_not_know() {
 }
 
 #[tokio::test]
+async fn a_unit_that_its_package_started_is_restarted_with_the_files_of_the_manifest() {
+    let Some(world) = World::new(Shell::Dash).await else { return };
+    world.tree.write("/var/fake/repository/web", "");
+    world.tree.write("/var/fake/repository/web.service", "[Service]\nExecStart=/bin/web\n");
+    let spec = world.spec(json!({
+        "packages": ["web"],
+        "files": [{ "path": "/etc/web.conf", "content": "port 80\n" }],
+        "services": [{ "name": "web.service", "restartOn": ["/etc/web.conf"] }],
+    }));
+    let lines = world.converge(&spec).await;
+    assert_eq!(lines.last().unwrap(), "start web.service");
+    assert_eq!(world.tree.read("/var/fake/unit/web.service/runs-with"), "port 80\n");
+    assert!(world.converge(&spec).await.is_empty());
+}
+
+#[tokio::test]
 async fn what_the_host_refuses_is_told_with_the_way_out() {
     let Some(world) = World::new(Shell::Dash).await else { return };
     let spec = world.spec(json!({ "files": [{ "path": "/srv/no/file", "content": "x" }] }));

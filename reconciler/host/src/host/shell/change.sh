@@ -238,10 +238,15 @@ $said
 $(journalctl -u "$1" -n 6 --no-pager -o cat 2>&1 9>&-)"
 }
 
-# Starts or restarts a unit, and stays until it is up and has been so for a second.
+# Starts or restarts a unit, and stays until it is up and has been so for a second. One that was started since it was
+# looked at, as packages do, may have read its files before they were written.
 up() { # VERB UNIT
-	[ "$1" = restart ] || systemctl reset-failed "$2" >/dev/null 2>&1 9>&-
-	said=$(timeout 90 systemctl "$1" "$2" 2>&1 9>&-)
+	verb=$1
+	case $verb$(active "$2") in
+	startactive | startactivating | startreloading) verb=restart ;;
+	start*) systemctl reset-failed "$2" >/dev/null 2>&1 9>&- ;;
+	esac
+	said=$(timeout 90 systemctl "$verb" "$2" 2>&1 9>&-)
 	case $? in
 	0 | 124 | 143) ;;
 	*) dead "$2" "$(active "$2")"; return 1 ;;
