@@ -98,6 +98,7 @@ pub fn git(folder: &Path, arguments: &[&str]) -> Result<String> {
         .env_remove("GIT_DIR")
         .env_remove("GIT_INDEX_FILE")
         .env_remove("GIT_WORK_TREE")
+        .env_remove("GIT_SSL_CAINFO")
         .output()
         .context("running git; is it installed?")?;
     if !output.status.success() {
