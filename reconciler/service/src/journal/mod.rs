@@ -11,6 +11,7 @@ use holdfast_core::kind::BoxFuture;
 use holdfast_core::plan::Plan;
 use holdfast_core::report::{Report, Status};
 use holdfast_engine::ports::{Context, Journal, JournalError, RunId};
+use sqlx::Transaction;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -77,6 +78,12 @@ impl Sqlite {
         sqlx::migrate!("./migrations").run(&pool).await?;
         Ok(Self { pool, posts: Notify::new() })
     }
+
+    /// Begins a transaction that writes. It takes its turn at once: one that first reads and then wants to write is
+    /// refused, without any wait, where somebody wrote in between.
+    async fn begin(&self) -> Result<Transaction<'static, sqlx::Sqlite>, sqlx::Error> {
+        self.pool.begin_with("BEGIN IMMEDIATE").await
+    }
 }
 
 /// Gives an error its place.
@@ -92,7 +99,7 @@ impl Journal for Sqlite {
         status: &'a Status,
     ) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async move {
-            let mut transaction = self.pool.begin().await.map_err(failed("recording a status"))?;
+            let mut transaction = self.begin().await.map_err(failed("recording a status"))?;
             statuses::want(&mut transaction, commit, context, status, now())
                 .await
                 .map_err(failed("recording a status"))?;
@@ -160,7 +167,7 @@ impl Sqlite {
     async fn finish(&self, run: RunId, report: &Report, status: &Status) -> Result<(), sqlx::Error> {
         let context = Context::Environment(report.environment.clone());
         let json = serde_json::to_string(report).expect("a report is plain data");
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         sqlx::query("UPDATE runs SET finished_at = $1, report = $2 WHERE id = $3")
             .bind(now())
             .bind(json)

@@ -131,7 +131,7 @@ impl Sqlite {
         now: i64,
         jitter: f64,
     ) -> Result<(), sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.begin().await?;
         // What is wanted may have changed while the forge was asked.
         if let Some(row) = find(&mut *transaction, &due.commit, &due.context).await? {
             let row = row.answered(due.row.number, answer, now, jitter);
