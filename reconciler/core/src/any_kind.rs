@@ -2,6 +2,7 @@
 //! engine knowing a kind.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -178,19 +179,26 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
         .collect()
 }
 
+const FAULT: &str = "this is a fault of Holdfast; please report it";
+
 fn plan_any<K: Kind>(name: &Name, want: Option<&Value>, seen: Option<&Value>) -> Next<PlannedStep> {
     let want = match want.map(read_spec::<K>).transpose() {
         Ok(want) => want,
         Err(error) => {
             let why = format!("`spec{}` does not fit: {}", error.pointer.replace('/', "."), error.why);
-            return Next::Refuse(Refusal::new(why, "Check what the references in the spec give."));
+            return Next::Refuse(Refusal::new(why, "check what the references in the spec give"));
         }
     };
     let seen = match seen.map(read_state::<K>).transpose() {
         Ok(seen) => seen,
-        Err(why) => return Next::Refuse(Refusal::new(why, "This is a fault of Holdfast; please report it.")),
+        Err(why) => return Next::Refuse(Refusal::new(why, FAULT)),
     };
-    match K::plan(name, want.as_ref(), seen.as_ref()) {
+    // What was seen is anybody's: a planner that panics over it must not take the other resources with it.
+    let next = catch_unwind(AssertUnwindSafe(|| K::plan(name, want.as_ref(), seen.as_ref())));
+    let next = next.unwrap_or_else(|_words_that_may_hold_a_value| {
+        Next::Refuse(Refusal::new("internal error: planning it panicked; see the service's log", FAULT))
+    });
+    match next {
         Next::Settled => Next::Settled,
         Next::Wait(what) => Next::Wait(what),
         Next::Refuse(refusal) => Next::Refuse(refusal),

@@ -14,7 +14,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::Limits;
 use crate::chance::Backoff;
+use crate::guard::guarded;
 use crate::observe::World;
 use crate::secrets::{self, Values};
 
@@ -33,6 +35,8 @@ enum End {
 
 /// How often the same steps may succeed and still be wanted, before it is called a failure.
 const SAME_STEPS: usize = 3;
+/// How often one resource may be changed in a run, whatever the steps.
+const CHANGES: usize = 100;
 
 /// Drives every resource that the last look did not find settled, needs first. `given_up` holds those that
 /// failed before in this run: they are not tried again.
@@ -46,12 +50,13 @@ pub(crate) async fn execute(
     let mut waiting = unsettled(world);
     let mut running = FuturesUnordered::new();
     let mut outcomes = BTreeMap::new();
-    for (id, outcome) in held(plan).chain(given_up.clone()) {
-        if waiting.remove(&id).is_some() {
-            skip_dependants(&id, &mut waiting, &mut outcomes);
-            outcomes.insert(id, outcome);
-        }
+    // First all of them, so that each tells its own reason, also one that another would block.
+    let not_tried: BTreeMap<ResourceId, Outcome> =
+        held(plan).chain(given_up.clone()).filter(|(id, _)| waiting.remove(id).is_some()).collect();
+    for id in not_tried.keys() {
+        skip_dependants(id, &mut waiting, &mut outcomes);
     }
+    outcomes.extend(not_tried);
     loop {
         for id in startable(&waiting) {
             waiting.remove(&id);
@@ -124,14 +129,17 @@ fn skip_dependants(
 /// Looks, decides and acts on one resource until it is settled, held, failed or out of time.
 #[tracing::instrument(name = "resource", skip_all, fields(resource = %id.short()))]
 async fn converge(world: &World<'_>, id: &ResourceId, permits: &Semaphore, stop: &CancellationToken) -> End {
-    let limits = &world.engine.limits;
-    let mut progress = Progress::new(limits.settle, Backoff::new(limits.look_again));
+    let mut begun = None;
     loop {
         if stop.is_cancelled() {
             return End::Stopped;
         }
         let permit = permits.acquire().await.expect("the semaphore is never closed");
-        let turn = turn(world, id, &mut progress).await;
+        // Its time begins with its first turn: what waited in the queue is not late.
+        let progress = begun.get_or_insert_with(|| Progress::new(&world.engine.limits));
+        let turn = guarded("converging it", turn(world, id, progress))
+            .await
+            .unwrap_or_else(|error| Turn::End(Outcome::Failed { step: "converging it".to_owned(), error }));
         drop(permit);
         let (reason, asked) = match turn {
             Turn::End(outcome) => return End::Outcome(outcome),
@@ -154,35 +162,55 @@ async fn converge(world: &World<'_>, id: &ResourceId, permits: &Semaphore, stop:
 /// How far one resource has come in this run.
 struct Progress {
     applied: Vec<String>,
-    last_steps: Vec<PlannedStep>,
-    repeats: usize,
+    /// The steps that succeeded, by their lines (what else a step holds differs with each look), and how often.
+    done: BTreeMap<Vec<String>, usize>,
     settle: std::time::Duration,
     deadline: Instant,
     backoff: Backoff,
 }
 
 impl Progress {
-    fn new(settle: std::time::Duration, backoff: Backoff) -> Self {
-        let deadline = Instant::now() + settle;
-        Self { applied: Vec::new(), last_steps: Vec::new(), repeats: 0, settle, deadline, backoff }
+    fn new(limits: &Limits) -> Self {
+        Self {
+            applied: Vec::new(),
+            done: BTreeMap::new(),
+            settle: limits.settle,
+            deadline: Instant::now() + limits.settle,
+            backoff: Backoff::new(limits.look_again),
+        }
     }
 
     fn settled(&self) -> Outcome {
         if self.applied.is_empty() { Outcome::Unchanged } else { Outcome::Applied(self.applied.clone()) }
     }
 
-    /// Notes steps that succeeded; the time to settle starts anew, unless they are the same as before.
+    /// Notes steps that succeeded; the time to settle starts anew, unless they were done before.
     fn moved(&mut self, steps: &[PlannedStep]) {
-        self.applied.extend(steps.iter().map(|step| step.text.clone()));
-        if self.last_steps == steps {
-            self.repeats += 1;
-        } else {
-            self.repeats = 1;
-            self.last_steps = steps.to_vec();
+        let lines = lines(steps);
+        self.applied.extend(lines.iter().cloned());
+        let times = self.done.entry(lines).or_default();
+        *times += 1;
+        if *times == 1 {
             self.deadline = Instant::now() + self.settle;
+            self.backoff.reset();
         }
-        self.backoff.reset();
     }
+
+    /// Why these steps are not done once more: somebody else undoes them, or nothing comes of them.
+    fn is_in_vain(&self, steps: &[PlannedStep]) -> Option<String> {
+        let times = self.done.get(&lines(steps)).copied().unwrap_or_default();
+        let all: usize = self.done.values().sum();
+        if times >= SAME_STEPS {
+            let why = "and is still to be done; does somebody else change it back?";
+            return Some(format!("it succeeded {times} times, {why}"));
+        }
+        (all >= CHANGES)
+            .then(|| format!("it was changed {all} times in this run, and is still not as wanted"))
+    }
+}
+
+fn lines(steps: &[PlannedStep]) -> Vec<String> {
+    steps.iter().map(|step| step.text.clone()).collect()
 }
 
 /// One turn of looking, deciding and acting.
@@ -273,17 +301,16 @@ fn borrowed(
 /// Applies the steps, with the secrets that they need.
 async fn act(world: &World<'_>, id: &ResourceId, steps: Vec<PlannedStep>, progress: &mut Progress) -> Turn {
     let first = steps.first().map_or_else(String::new, |step| step.text.clone());
-    if progress.last_steps == steps && progress.repeats >= SAME_STEPS {
-        let error =
-            TargetError::rejected("converging", "the step succeeds, and what is seen stays as it was");
-        return Turn::End(Outcome::Failed { step: first, error });
+    if let Some(why) = progress.is_in_vain(&steps) {
+        return Turn::End(Outcome::Failed { step: first, error: TargetError::rejected("converging", why) });
     }
     let engine = world.engine;
     let values = match secrets::values(&*engine.targets.secrets(), &engine.stamp_key, &steps).await {
         Values::Ready(values) => values,
         Values::Changed(stamps) => {
             world.observed().stamps.extend(stamps);
-            return Turn::Again;
+            let what = "a secret that it needs changes again and again".to_owned();
+            return Turn::Pause(Outcome::Waiting(what), None);
         }
         Values::Failed(error) => return failed(first, error),
     };

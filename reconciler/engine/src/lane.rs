@@ -39,12 +39,13 @@ impl Goal {
     }
 }
 
-/// Runs one environment until `shutdown`. A newer commit stops the run of an older one at the next safe point:
+/// Runs one environment until `shutdown`, and tells by `working` which commit it is at just now. A newer commit stops the run of an older one at the next safe point:
 /// what was begun is finished, nothing new is begun.
 pub async fn lane(
     engine: Arc<Engine>,
     environment: EnvironmentName,
     mut goal: watch::Receiver<Goal>,
+    working: watch::Sender<Option<CommitId>>,
     shutdown: CancellationToken,
 ) {
     let mut backoff = Backoff::new(engine.limits.retry);
@@ -61,7 +62,9 @@ pub async fn lane(
             backoff.reset();
             begun = Some(current.commit.clone());
         }
+        working.send_replace(Some(current.commit.clone()));
         let ended = run_once(&engine, &environment, &current, &mut goal, &shutdown).await;
+        working.send_replace(None);
         let pause = match ended {
             Ended::Converged => engine.chance.around(engine.limits.resync),
             Ended::NotConverged => backoff.pause(&engine.chance),
@@ -149,7 +152,11 @@ async fn run_once(
 
 async fn finish(engine: &Engine, run: RunId, report: &Report) -> Ended {
     let status = report.status();
-    let Report { environment, commit, outcomes: _ } = report;
+    let Report { environment, commit, outcomes: _, unseen: _ } = report;
+    for problem in report.problems() {
+        let help = problem.ways_out.join("; or ");
+        warn!(environment = %environment, commit = commit.short(), problem = problem.text, help, "a resource did not converge");
+    }
     info!(environment = %environment, commit = commit.short(), state = status.state.as_str(), status = %status.description, "the run ended");
     let converged = report.converged();
     if converged && let Err(error) = engine.repository.keep(environment, commit).await {

@@ -5,6 +5,7 @@
 
 pub mod chance;
 mod execute;
+mod guard;
 pub mod lane;
 mod observe;
 pub mod ports;

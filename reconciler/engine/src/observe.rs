@@ -13,6 +13,7 @@ use holdfast_core::{reference, secret};
 use serde_json::Value;
 
 use crate::Engine;
+use crate::guard::guarded;
 use crate::secrets;
 
 /// One environment's targets, and what was seen of them so far in this run.
@@ -63,12 +64,45 @@ impl<'a> World<'a> {
         let stamps =
             secrets::stamps(&*self.engine.targets.secrets(), &self.engine.stamp_key, &references).await;
         self.observed().stamps = stamps;
+        let mut asked = BTreeSet::new();
         let mut pending = self.groups();
         while !pending.is_empty() {
             let ready = ready(&pending);
-            join_all(ready.iter().map(|group| self.look_at(group))).await;
+            asked.extend(join_all(ready.iter().map(|group| self.look_at(group))).await.into_iter().flatten());
             pending.retain(|group, _| !ready.contains(group));
         }
+        // What refers to its own kind, or round a ring of kinds, can be asked for only now.
+        loop {
+            let missed = self.missed(&asked);
+            if missed.is_empty() {
+                break;
+            }
+            asked.extend(missed.iter().flat_map(|(group, wanted)| ids(group, wanted)));
+            join_all(missed.into_iter().map(|(group, wanted)| self.look_at_more(group, wanted))).await;
+        }
+    }
+
+    /// What was not asked for yet although its spec is known by now.
+    fn missed(&self, asked: &BTreeSet<ResourceId>) -> BTreeMap<Group, BTreeMap<Name, Value>> {
+        let mut missed: BTreeMap<Group, BTreeMap<Name, Value>> = BTreeMap::new();
+        for resource in self.desired.resources.values().filter(|resource| !asked.contains(&resource.id)) {
+            if let Resolution::Ready(spec) = self.resolve(resource) {
+                let group = (resource.id.environment.clone(), resource.id.kind.clone());
+                missed.entry(group).or_default().insert(resource.id.name.clone(), spec);
+            }
+        }
+        missed
+    }
+
+    /// Looks at some of a group, and keeps what was seen of the others.
+    async fn look_at_more(&self, group: Group, wanted: BTreeMap<Name, Value>) {
+        let look = self.observe(&group, Scope::Only, wanted).await;
+        let mut observed = self.observed();
+        let (environment, kind) = &group;
+        observed
+            .seen
+            .extend(look.seen.into_iter().map(|(name, seen)| (id_of(environment, kind, name), seen)));
+        observed.notices.extend(look.notices);
     }
 
     /// The groups to look at, each with the groups that its specs refer to. A kind of which nothing is wanted
@@ -101,8 +135,9 @@ impl<'a> World<'a> {
         self.engine.kinds.get(kind).is_some_and(KindInfo::is_ours)
     }
 
-    /// Looks at one group and adds what it sees. Specs whose references are not known yet are left out.
-    pub(crate) async fn look_at(&self, group: &Group) {
+    /// Looks at one group and adds what it sees. Specs whose references are not known yet are left out; gives
+    /// those that it asked for.
+    pub(crate) async fn look_at(&self, group: &Group) -> BTreeSet<ResourceId> {
         let (environment, kind) = group;
         let own = environment == self.environment;
         let wanted: BTreeMap<Name, Value> = self
@@ -114,14 +149,22 @@ impl<'a> World<'a> {
                 Resolution::Later(_) | Resolution::Unseen(_) => None,
             })
             .collect();
-        let look = match self.targets.get(group) {
-            Some(target) => {
-                let scope = if own { Scope::All } else { Scope::Only };
-                target.observe(scope, wanted).await
-            }
-            None => Look::failed(wanted.keys(), &no_connection(kind)),
-        };
+        let asked = ids(group, &wanted).collect();
+        let look = self.observe(group, if own { Scope::All } else { Scope::Only }, wanted).await;
         self.take_in(environment, kind, own, look);
+        asked
+    }
+
+    /// Asks the target. What it has no connection for, and what panics, is unknown.
+    async fn observe(&self, group: &Group, scope: Scope, wanted: BTreeMap<Name, Value>) -> Look<Value> {
+        let kind = &group.1;
+        let Some(target) = self.targets.get(group) else {
+            return Look::failed(wanted.keys(), &no_connection(kind));
+        };
+        let names: Vec<Name> = wanted.keys().cloned().collect();
+        let doing = format!("looking at every {kind}");
+        let look = guarded(&doing, target.observe(scope, wanted)).await;
+        look.unwrap_or_else(|error| Look::failed(names.iter(), &error))
     }
 
     fn take_in(&self, environment: &EnvironmentName, kind: &KindName, own: bool, look: Look<Value>) {
@@ -141,10 +184,8 @@ impl<'a> World<'a> {
 
     /// A fresh look at one resource.
     pub(crate) async fn look_at_one(&self, id: &ResourceId, spec: Value) -> Seen<Value> {
-        let Some(target) = self.target(id) else {
-            return Seen::Unknown(no_connection(&id.kind));
-        };
-        let mut look = target.observe(Scope::Only, BTreeMap::from([(id.name.clone(), spec)])).await;
+        let group = (id.environment.clone(), id.kind.clone());
+        let mut look = self.observe(&group, Scope::Only, BTreeMap::from([(id.name.clone(), spec)])).await;
         let seen = look.seen.remove(&id.name).unwrap_or_else(|| {
             Seen::Unknown(TargetError::rejected(
                 format!("looking at {}", id.short()),
@@ -193,6 +234,10 @@ fn ready(pending: &BTreeMap<Group, BTreeSet<Group>>) -> BTreeSet<Group> {
 
 fn id_of(environment: &EnvironmentName, kind: &KindName, name: Name) -> ResourceId {
     ResourceId { environment: environment.clone(), kind: kind.clone(), name }
+}
+
+fn ids<'a>(group: &'a Group, wanted: &'a BTreeMap<Name, Value>) -> impl Iterator<Item = ResourceId> + 'a {
+    wanted.keys().map(|name| id_of(&group.0, &group.1, name.clone()))
 }
 
 fn no_connection(kind: &KindName) -> TargetError {

@@ -1,5 +1,6 @@
 //! What the engine needs of the world, as traits: the repository, the targets, the journal.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use holdfast_core::any_kind::AnyKind;
@@ -38,6 +39,9 @@ pub trait Repository: Send + Sync {
         &'a self,
         environment: &'a EnvironmentName,
     ) -> BoxFuture<'a, Result<Option<CommitId>, TargetError>>;
+
+    /// What is kept of all environments.
+    fn all_kept(&self) -> BoxFuture<'_, Result<BTreeMap<EnvironmentName, CommitId>, TargetError>>;
 }
 
 /// The systems that are converged, with their connections.
@@ -71,7 +75,8 @@ impl Context {
 /// Durable history and the outbox of statuses. It is never authority: without it nothing but history is lost.
 pub trait Journal: Send + Sync {
     /// Wants a status to stand on a commit. Returns once it is durable; posting goes on by itself. An equal
-    /// status is no change, and after a terminal one nothing is taken any more.
+    /// status is no change, after a terminal one nothing is taken any more, and after a failure or an error
+    /// success alone.
     fn set_status<'a>(
         &'a self,
         commit: &'a CommitId,

@@ -8,10 +8,13 @@ use holdfast_core::kind::{Owner, Seen, TargetError};
 use holdfast_core::plan::{Action, Hold, Plan, decide, orphans};
 use holdfast_core::report::Outcome;
 use holdfast_core::secret::Secrets;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::chance::Backoff;
 use crate::execute::first_failure;
+use crate::guard::guarded;
 use crate::observe::World;
 
 /// Removes what the plan says. Gives the outcome of each, the holds among them.
@@ -22,11 +25,12 @@ pub(crate) async fn remove(
 ) -> BTreeMap<ResourceId, Outcome> {
     let mut outcomes = BTreeMap::new();
     let mut going: BTreeSet<&ResourceId> = BTreeSet::new();
+    let mut leaving: BTreeMap<ResourceId, String> = BTreeMap::new();
     for item in plan.items.iter().filter(|item| !world.desired.resources.contains_key(&item.id)) {
         match &item.action {
             Action::Delete(_) => drop(going.insert(&item.id)),
             Action::Hold(hold) => drop(outcomes.insert(item.id.clone(), Outcome::Held(hold.clone()))),
-            Action::Wait(what) => drop(outcomes.insert(item.id.clone(), Outcome::Waiting(what.clone()))),
+            Action::Wait(what) => drop(leaving.insert(item.id.clone(), what.clone())),
             _ => {}
         }
     }
@@ -56,7 +60,56 @@ pub(crate) async fn remove(
         };
         outcomes.insert(id.clone(), outcome);
     }
+    outcomes.extend(until_gone(world, leaving, stop).await);
     outcomes
+}
+
+/// Waits for what is on its way out, or cannot be removed just now. Nothing is removed here: what turns out to
+/// need it is planned anew, with everything that a plan of removals has to weigh.
+async fn until_gone(
+    world: &World<'_>,
+    mut leaving: BTreeMap<ResourceId, String>,
+    stop: &CancellationToken,
+) -> BTreeMap<ResourceId, Outcome> {
+    let limits = &world.engine.limits;
+    let deadline = Instant::now() + limits.settle;
+    let mut backoff = Backoff::new(limits.look_again);
+    let mut outcomes = BTreeMap::new();
+    while !leaving.is_empty() && Instant::now() < deadline {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(backoff.pause(&world.engine.chance)) => {}
+        }
+        let kinds: BTreeSet<KindName> = leaving.keys().map(|id| id.kind.clone()).collect();
+        for kind in kinds {
+            world.look_at(&(world.environment.clone(), kind)).await;
+        }
+        leaving.retain(|id, what| match what_next(world, id) {
+            Some(Action::Wait(now)) => {
+                *what = now;
+                true
+            }
+            // Out of sight is not gone.
+            None => true,
+            Some(_) => {
+                outcomes.insert(id.clone(), Outcome::Unchanged);
+                false
+            }
+        });
+    }
+    outcomes.extend(leaving.into_iter().map(|(id, what)| (id, Outcome::Leaving(what))));
+    outcomes
+}
+
+/// What the last look makes of something that no manifest declares; `None` where that look was not complete.
+fn what_next(world: &World<'_>, id: &ResourceId) -> Option<Action> {
+    let observed = world.observed();
+    if observed.incomplete.contains_key(&id.kind) {
+        return None;
+    }
+    let seen = observed.seen.get(id).unwrap_or(&Seen::Absent);
+    Some(decide(&world.engine.kinds[&id.kind], id, None, seen, world.desired.retire.contains(id)))
 }
 
 /// Whose the object is. Its state may move between two looks; what must agree is that it is there, and ours.
@@ -73,7 +126,7 @@ async fn remove_one(world: &World<'_>, id: &ResourceId) -> Outcome {
     let steps: Vec<PlannedStep> = match decide(&world.engine.kinds[&id.kind], id, None, &seen, retired) {
         Action::Delete(steps) => steps,
         Action::Hold(hold) => return Outcome::Held(hold),
-        Action::Wait(what) => return Outcome::Waiting(what),
+        // It moved since the plan was made; the next one sees how.
         _ => return Outcome::Unchanged,
     };
     let Some(target) = world.target(id) else {
@@ -82,7 +135,11 @@ async fn remove_one(world: &World<'_>, id: &ResourceId) -> Outcome {
             "there is no connection for it",
         )));
     };
-    let results = target.apply(&id.name, &steps, &Secrets::default()).await;
+    let none = Secrets::default();
+    let results = match guarded("removing it", target.apply(&id.name, &steps, &none)).await {
+        Ok(results) => results,
+        Err(error) => return Outcome::Failed { step: "removing it".to_owned(), error },
+    };
     match first_failure(&steps, &results) {
         None => {
             info!(resource = %id.short(), "removed");

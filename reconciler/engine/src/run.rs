@@ -1,13 +1,13 @@
 //! One run of one commit in one environment, as one function.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::desired::Desired;
 use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
 use holdfast_core::plan::{Action, Plan, plan};
 use holdfast_core::report::{Outcome, Report};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::Engine;
 use crate::execute::{Executed, execute};
@@ -42,14 +42,21 @@ pub async fn run(
     let mut tally = Tally::default();
     let mut journal_entry = None;
     for round in 1..=engine.limits.rounds {
-        world.look_at_all().await;
+        tokio::select! {
+            biased;
+            // A look changes nothing, so that it can be broken off.
+            () = stop.cancelled() => return Ok(End::Stopped),
+            () = world.look_at_all() => {}
+        }
         let plan = plan(environment, &engine.kinds, desired, &world.observed());
-        let run = match journal_entry {
-            Some(run) => run,
-            None => *journal_entry.insert(engine.journal.run_started(commit, &plan).await?),
+        let run = if let Some(run) = journal_entry {
+            run
+        } else {
+            tell_notices(&plan);
+            *journal_entry.insert(engine.journal.run_started(commit, &plan).await?)
         };
         info!(round, todo = plan.items.iter().filter(|item| item.action != Action::Keep).count(), "planned");
-        tally.settle(&plan);
+        tally.settle(desired, &plan);
         if stop.is_cancelled() {
             return Ok(End::Stopped);
         }
@@ -63,12 +70,23 @@ pub async fn run(
         }
         let moved = tally.take_in(outcomes);
         if !moved || round == engine.limits.rounds {
-            let outcomes = tally.finish(desired, moved);
-            let report = Report { environment: environment.clone(), commit: commit.clone(), outcomes };
+            let outcomes = tally.finish(desired);
+            let (environment, commit) = (environment.clone(), commit.clone());
+            let report = Report { environment, commit, outcomes, unseen: plan.unseen };
             return Ok(End::Finished { run, report });
         }
     }
     unreachable_rounds()
+}
+
+/// What a person should know although nothing is done about it.
+fn tell_notices(plan: &Plan) {
+    for notice in &plan.notices {
+        warn!(notice, "something in the world needs a person");
+    }
+    for (kind, why) in &plan.unseen {
+        warn!(kind = %kind, why, "not every object could be seen, so that none that left the repository goes");
+    }
 }
 
 /// Looks at everything and plans, and changes nothing.
@@ -90,11 +108,22 @@ struct Tally {
     applied: BTreeMap<ResourceId, Vec<String>>,
     /// The last outcome of each resource.
     last: BTreeMap<ResourceId, Outcome>,
+    /// What came to rest since the last full look, by a change or by itself: no full look has seen it yet.
+    moved: BTreeSet<ResourceId>,
 }
 
 impl Tally {
-    /// What a full look found settled is settled now, whatever a round before said.
-    fn settle(&mut self, plan: &Plan) {
+    /// What a full look found settled is settled now, whatever a round before said; and what left the repository
+    /// and is not there any more needs no word.
+    fn settle(&mut self, desired: &Desired, plan: &Plan) {
+        self.moved.clear();
+        let planned: BTreeSet<&ResourceId> = plan.items.iter().map(|item| &item.id).collect();
+        let is_gone = |id: &ResourceId| {
+            !desired.resources.contains_key(id)
+                && !planned.contains(id)
+                && !plan.unseen.contains_key(&id.kind)
+        };
+        self.last.retain(|id, _| !is_gone(id));
         for item in plan.items.iter().filter(|item| item.action == Action::Keep) {
             self.last.insert(item.id.clone(), Outcome::Unchanged);
         }
@@ -113,36 +142,34 @@ impl Tally {
             .collect()
     }
 
-    /// Whether anything was changed, so that everything has to be looked at again.
+    /// Whether anything moved, so that everything has to be looked at again: while one was changed or waited for,
+    /// another may have gone astray.
     fn take_in(&mut self, outcomes: BTreeMap<ResourceId, Outcome>) -> bool {
-        let mut moved = false;
         for (id, outcome) in outcomes {
             if let Outcome::Applied(steps) = &outcome {
                 self.applied.entry(id.clone()).or_default().extend(steps.iter().cloned());
-                moved = true;
+            }
+            if matches!(outcome, Outcome::Applied(_) | Outcome::Unchanged) {
+                self.moved.insert(id.clone());
             }
             self.last.insert(id, outcome);
         }
-        moved
+        !self.moved.is_empty()
     }
 
-    /// The outcome of every resource. `moving`: the last round still changed something, so nothing that it
-    /// changed was seen by a full look.
-    fn finish(mut self, desired: &Desired, moving: bool) -> BTreeMap<ResourceId, Outcome> {
+    /// The outcome of every resource.
+    fn finish(mut self, desired: &Desired) -> BTreeMap<ResourceId, Outcome> {
+        for id in &self.moved {
+            let restless = Outcome::Waiting("it moved again at every look".to_owned());
+            self.last.insert(id.clone(), restless);
+        }
         let own = |id: &ResourceId| desired.resources.get(id).is_none_or(|resource| !resource.borrowed);
-        self.last
-            .retain(|id, outcome| own(id) || !matches!(outcome, Outcome::Unchanged | Outcome::Applied(_)));
+        self.last.retain(|id, outcome| own(id) || *outcome != Outcome::Unchanged);
         for (id, outcome) in &mut self.last {
-            match outcome {
-                Outcome::Applied(_) if moving => {
-                    *outcome = Outcome::Waiting("it changed again in every look".to_owned());
-                }
-                Outcome::Unchanged => {
-                    if let Some(steps) = self.applied.remove(id) {
-                        *outcome = Outcome::Applied(steps);
-                    }
-                }
-                _ => {}
+            if *outcome == Outcome::Unchanged
+                && let Some(steps) = self.applied.remove(id)
+            {
+                *outcome = Outcome::Applied(steps);
             }
         }
         // What was removed is in no plan any more.

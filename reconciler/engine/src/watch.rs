@@ -25,12 +25,19 @@ pub async fn watch(
     wake: Arc<Notify>,
     shutdown: CancellationToken,
 ) {
+    let ending = shutdown.clone();
     let mut watcher =
         Watcher { engine, validators, lanes: BTreeMap::new(), running: JoinSet::new(), head: None, shutdown };
     let limits = watcher.engine.limits.clone();
     let mut backoff = Backoff::new((limits.poll.min(limits.retry.0), limits.retry.1));
     loop {
-        let pause = match watcher.poll().await {
+        let polled = tokio::select! {
+            biased;
+            // A poll changes nothing in the world, so that it can be broken off.
+            () = ending.cancelled() => break,
+            polled = watcher.poll() => polled,
+        };
+        let pause = match polled {
             Ok(()) => {
                 backoff.reset();
                 watcher.engine.chance.around(limits.poll)
@@ -39,7 +46,7 @@ pub async fn watch(
         };
         tokio::select! {
             biased;
-            () = watcher.shutdown.cancelled() => break,
+            () = ending.cancelled() => break,
             () = wake.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
@@ -50,11 +57,26 @@ pub async fn watch(
 struct Watcher {
     engine: Arc<Engine>,
     validators: Arc<Validators>,
-    lanes: BTreeMap<EnvironmentName, watch::Sender<Goal>>,
+    lanes: BTreeMap<EnvironmentName, Lane>,
     running: JoinSet<()>,
     /// The newest commit that was dealt with.
     head: Option<CommitId>,
     shutdown: CancellationToken,
+}
+
+/// A lane as the watcher sees it.
+struct Lane {
+    goal: watch::Sender<Goal>,
+    /// The commit that it is at just now.
+    working: watch::Receiver<Option<CommitId>>,
+}
+
+impl Lane {
+    /// Whether the lane will end a commit itself.
+    fn has(&self, commit: &CommitId) -> bool {
+        let wanted = matches!(&*self.goal.borrow(), Goal::Converge(wanted) if wanted.commit == *commit);
+        wanted || self.working.borrow().as_ref() == Some(commit)
+    }
 }
 
 /// What reading a commit gave.
@@ -78,10 +100,13 @@ impl Watcher {
             info!("the repository has no commit on the watched branch yet");
             return Ok(());
         };
-        if self.head.as_ref() == Some(&head) {
-            return Ok(());
-        }
-        match self.take(&head).await {
+        let taken = if self.head.as_ref() == Some(&head) {
+            // What could not be recorded at its time is not pending for ever.
+            self.supersede_older(&head).await
+        } else {
+            self.take(&head).await
+        };
+        match taken {
             Ok(()) => {
                 self.head = Some(head);
                 Ok(())
@@ -119,12 +144,14 @@ impl Watcher {
         for (environment, desired) in site.environments {
             self.hand_over(commit, &environment, desired).await?;
         }
-        for (environment, sender) in &self.lanes {
+        for (environment, lane) in &self.lanes {
             if !environments.contains(environment) {
                 info!(environment = %environment, "the environment left the repository; it is left as it is");
-                sender.send_replace(Goal::Rest(commit.clone()));
+                lane.goal.send_replace(Goal::Rest(commit.clone()));
             }
         }
+        // Those of which this commit was held.
+        self.resume(&environments).await?;
         self.supersede_older(commit).await
     }
 
@@ -140,10 +167,66 @@ impl Watcher {
     }
 
     /// A commit that is invalid changes nothing: the lanes go on with what they have.
-    async fn refuse(&self, commit: &CommitId, headline: &str, whole: &str) -> Result<(), TakeError> {
+    async fn refuse(&mut self, commit: &CommitId, headline: &str, whole: &str) -> Result<(), TakeError> {
         warn!(commit = commit.short(), problems = %whole, "the commit is invalid");
         self.set(commit, &Context::Validate, &Status::new(StatusState::Failure, headline)).await?;
+        if self.lanes.is_empty() {
+            self.resume_newest().await?;
+        }
         self.supersede_older(commit).await
+    }
+
+    /// Looks after every environment of the newest commit that any environment converged to: at a start, a bad
+    /// commit must not leave the home alone. What had left the repository by then stays left.
+    async fn resume_newest(&mut self) -> Result<(), TakeError> {
+        let mut newest: Option<CommitId> = None;
+        let kept = self.engine.repository.all_kept().await.map_err(TakeError::Tree)?;
+        for commit in kept.values() {
+            let is_newer = match &newest {
+                Some(newest) => {
+                    self.engine.repository.descends(newest, commit).await.map_err(TakeError::Tree)?
+                }
+                None => true,
+            };
+            if is_newer {
+                newest = Some(commit.clone());
+            }
+        }
+        let Some(newest) = newest else { return Ok(()) };
+        let Some(site) = self.read_again(&newest).await? else { return Ok(()) };
+        let environments = site.environments.into_iter().map(|(name, _)| name).collect();
+        self.resume(&environments).await
+    }
+
+    /// Reads a commit that was in order once.
+    async fn read_again(&self, commit: &CommitId) -> Result<Option<Site>, TakeError> {
+        let problem = match self.engine.repository.tree(commit).await {
+            Ok(tree) => match self.read(tree).await {
+                Read::Site(site) => return Ok(Some(site)),
+                Read::Invalid(headline, _) => headline,
+            },
+            Err(error) if error.is_unavailable() => return Err(TakeError::Tree(error)),
+            Err(error) => error.to_string(),
+        };
+        warn!(commit = commit.short(), problem, "a commit that converged once is not valid any more");
+        Ok(None)
+    }
+
+    /// Lets each of the environments that has no lane go on with the last commit that it converged to.
+    async fn resume(&mut self, environments: &BTreeSet<EnvironmentName>) -> Result<(), TakeError> {
+        for environment in
+            environments.iter().filter(|name| !self.is_alive(name)).cloned().collect::<Vec<_>>()
+        {
+            let kept = self.engine.repository.kept(&environment).await.map_err(TakeError::Tree)?;
+            let Some(commit) = kept else { continue };
+            let Some(site) = self.read_again(&commit).await? else { continue };
+            let desired = site.environments.into_iter().find(|(name, _)| *name == environment);
+            if let Some((_, desired)) = desired {
+                info!(environment = %environment, commit = commit.short(), "the last converged commit is looked after");
+                self.converge(&environment, Wanted { commit, desired: Arc::new(desired) });
+            }
+        }
+        Ok(())
     }
 
     /// Hands a commit to its environment's lane, unless it would take the environment back in history.
@@ -167,27 +250,37 @@ impl Watcher {
         let status =
             Status::new(StatusState::Pending, format!("converging {}", count(own(&desired), "resource")));
         self.set(commit, &context, &status).await?;
-        let wanted = Wanted { commit: commit.clone(), desired: Arc::new(desired) };
-        if let Some(sender) = self.lanes.get(environment) {
-            sender.send_replace(Goal::Converge(wanted));
-            return Ok(());
-        }
-        let (sender, receiver) = watch::channel(Goal::Converge(wanted));
-        self.lanes.insert(environment.clone(), sender);
-        self.running.spawn(lane(self.engine.clone(), environment.clone(), receiver, self.shutdown.clone()));
+        self.converge(environment, Wanted { commit: commit.clone(), desired: Arc::new(desired) });
         Ok(())
     }
 
-    /// Ends what an earlier life of the service, or a commit that was never begun, left pending. What a lane works
-    /// on, or was working on until just now, the lane itself ends.
+    fn is_alive(&self, environment: &EnvironmentName) -> bool {
+        self.lanes.get(environment).is_some_and(|lane| !lane.goal.is_closed())
+    }
+
+    /// Gives an environment's lane its goal; begins the lane where there is none, or where it broke off.
+    fn converge(&mut self, environment: &EnvironmentName, wanted: Wanted) {
+        let goal = Goal::Converge(wanted);
+        if let Some(lane) = self.lanes.get(environment).filter(|lane| !lane.goal.is_closed()) {
+            lane.goal.send_replace(goal);
+            return;
+        }
+        let (goal, receiver) = watch::channel(goal);
+        let (working, at) = watch::channel(None);
+        self.lanes.insert(environment.clone(), Lane { goal, working: at });
+        let (engine, shutdown) = (self.engine.clone(), self.shutdown.clone());
+        self.running.spawn(lane(engine, environment.clone(), receiver, working, shutdown));
+    }
+
+    /// Ends what was left pending: by an earlier life of the service, by a full disk, or because it was never begun.
+    /// What a lane works on, the lane itself ends.
     async fn supersede_older(&self, newest: &CommitId) -> Result<(), TakeError> {
         for (commit, context) in self.engine.journal.pending().await? {
             let in_work = match &context {
                 Context::Validate => false,
-                Context::Environment(environment) => self.lanes.get(environment).is_some_and(|lane| {
-                    let wanted = matches!(&*lane.borrow(), Goal::Converge(wanted) if wanted.commit == commit);
-                    wanted || self.head.as_ref() == Some(&commit)
-                }),
+                Context::Environment(environment) => {
+                    self.lanes.get(environment).is_some_and(|lane| lane.has(&commit))
+                }
             };
             if commit != *newest && !in_work {
                 self.set(&commit, &context, &Status::superseded(newest)).await?;

@@ -1,5 +1,7 @@
 //! The commits that must never leave the mirror: the last one that each environment converged to.
 
+use std::collections::BTreeMap;
+
 use gix::refs::transaction::PreviousValue;
 use gix::{ObjectId, Repository};
 use holdfast_core::ident::{CommitId, EnvironmentName};
@@ -32,4 +34,21 @@ pub(crate) fn kept(
     let reference = repository.try_find_reference(&name).map_err(ReadError::damaged)?;
     let id = reference.and_then(|reference| reference.try_id().map(gix::Id::detach));
     Ok(id.filter(|id| repository.has_object(id)).and_then(|id| CommitId::new(id.to_hex().to_string()).ok()))
+}
+
+/// What is kept of all environments.
+pub(crate) fn all(repository: &Repository) -> Result<BTreeMap<EnvironmentName, CommitId>, ReadError> {
+    let mut all = BTreeMap::new();
+    let references = repository.references().map_err(ReadError::damaged)?;
+    for reference in references.prefixed(KEPT).map_err(ReadError::damaged)? {
+        let reference = reference.map_err(|error| ReadError::Damaged(error.to_string()))?;
+        let name = reference.name().as_bstr().to_string();
+        let environment = name.strip_prefix(KEPT).and_then(|name| EnvironmentName::new(name).ok());
+        if let Some(environment) = environment
+            && let Some(commit) = kept(repository, &environment)?
+        {
+            all.insert(environment, commit);
+        }
+    }
+    Ok(all)
 }

@@ -1,5 +1,6 @@
 //! The mirror as the service sees it: async, bounded in time, safe against panics in what it is built on.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -142,6 +143,14 @@ impl Mirror {
         let doing = format!("looking up the last converged commit of {environment}");
         let environment = environment.clone();
         self.read(doing, None, move |repository| kept::kept(repository, &environment)).await
+    }
+
+    /// What is kept of all environments. Nothing before the first fetch.
+    pub async fn all_kept(&self) -> Result<BTreeMap<EnvironmentName, CommitId>, TargetError> {
+        if !self.core.store.current().exists() {
+            return Ok(BTreeMap::new());
+        }
+        self.read("looking up the last converged commits".to_owned(), None, kept::all).await
     }
 
     /// Wakes when a repository of this machine gets a push. `None` for a remote one, and where the system

@@ -1,5 +1,6 @@
 //! The engine's ports, fitted to the repository's mirror and the targets' clients. Nothing is decided here.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -72,6 +73,10 @@ impl Repository for Mirror {
         environment: &'a EnvironmentName,
     ) -> BoxFuture<'a, Result<Option<CommitId>, TargetError>> {
         Box::pin(self.0.kept(environment))
+    }
+
+    fn all_kept(&self) -> BoxFuture<'_, Result<BTreeMap<EnvironmentName, CommitId>, TargetError>> {
+        Box::pin(self.0.all_kept())
     }
 }
 

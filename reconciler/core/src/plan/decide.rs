@@ -39,7 +39,7 @@ pub fn decide(
         Next::Do(steps) => steps,
     };
     match (want, owner) {
-        (None, _) => removal(kind, id, state, steps, retired),
+        (None, _) => removal(kind, state, steps, retired),
         (Some(_), _) => match destructive(&steps) {
             Some(step) => Action::Hold(Hold::TooRisky(Refusal::new(
                 format!("`{}` is destructive, and converging never destroys", step.text),
@@ -58,23 +58,16 @@ fn destructive(steps: &[PlannedStep]) -> Option<&PlannedStep> {
     steps.iter().find(|step| step.risk == Risk::Destructive)
 }
 
+/// How something is let go.
+pub(super) const RETIRE: &str = "list it under `retire:` in environment.yaml to let it go";
+
 /// What holds data goes only where the repository names it.
-fn removal(
-    kind: &KindInfo,
-    id: &ResourceId,
-    state: Option<&Value>,
-    steps: Vec<PlannedStep>,
-    retired: bool,
-) -> Action {
+fn removal(kind: &KindInfo, state: Option<&Value>, steps: Vec<PlannedStep>, retired: bool) -> Action {
     let protected = state.is_none_or(kind.protected);
     if retired || !protected {
         return Action::Delete(steps);
     }
-    let what = destructive(&steps).or(steps.first()).map_or_else(String::new, |step| step.text.clone());
-    Action::Hold(Hold::TooRisky(Refusal::new(
-        format!("`{what}` would destroy what may hold data, and no manifest declares it any more"),
-        format!("list `{}` under `retire:` to let it go", id.short()),
-    )))
+    Action::Hold(Hold::TooRisky(Refusal::new("it left the repository, and may hold data", RETIRE)))
 }
 
 /// Why an object that carries a mark may not be touched, if so.
@@ -84,11 +77,7 @@ fn foreign(id: &ResourceId, owner: &Owner) -> Option<Refusal> {
         Owner::Ours(marked) if marked == id => None,
         Owner::Ours(marked) => Some(Refusal::new(
             format!("it is managed as `{}`", marked.short()),
-            format!(
-                "keep the name `{}`, or add a `moved:` entry from it to `{}`",
-                marked.short(),
-                id.short()
-            ),
+            format!("keep the name `{}`: a resource cannot be renamed yet", marked.short()),
         )),
         Owner::Other(who) => Some(Refusal::new(
             format!("it is managed by `{who}`"),

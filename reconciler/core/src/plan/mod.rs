@@ -53,6 +53,9 @@ pub struct Plan {
     /// In the order in which they will run; removals last.
     pub items: Vec<Item>,
     pub notices: BTreeSet<String>,
+    /// Kinds that were not seen whole, and why: what left the repository may still stand there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unseen: BTreeMap<KindName, String>,
 }
 
 /// What is to be done about one resource.
@@ -113,7 +116,12 @@ pub fn plan(environment: &EnvironmentName, kinds: &Kinds, desired: &Desired, obs
         .map(|id| Item { id: id.clone(), action: actions[id].clone() })
         .collect();
     items.extend(plan_removals(environment, kinds, desired, observed));
-    Plan { environment: environment.clone(), items, notices: observed.notices.clone() }
+    Plan {
+        environment: environment.clone(),
+        items,
+        notices: observed.notices.clone(),
+        unseen: observed.incomplete.clone(),
+    }
 }
 
 /// Plans one wanted resource, given what was decided about those that it needs.
@@ -180,7 +188,7 @@ fn plan_removals(
             let action = match decide(&kinds[&id.kind], &id, None, &observed.seen[&id], retired) {
                 Action::Delete(_) if empty && !retired => Action::Hold(Hold::TooRisky(Refusal::new(
                     "the environment declares nothing at all any more, which is more likely a mistake than a wish",
-                    format!("list `{}` under `retire:` to let it go", id.short()),
+                    decide::RETIRE,
                 ))),
                 action => action,
             };
@@ -188,7 +196,7 @@ fn plan_removals(
         })
         .filter(|item| item.action != Action::Keep)
         .collect();
-    brake(desired, observed, &mut items);
+    brake(environment, desired, observed, &mut items);
     items
 }
 
@@ -215,7 +223,7 @@ pub fn orphans(
 }
 
 /// More than 3 objects and more than 10 % of a kind do not go in one commit, unless it names them.
-fn brake(desired: &Desired, observed: &Observed, items: &mut [Item]) {
+fn brake(environment: &EnvironmentName, desired: &Desired, observed: &Observed, items: &mut [Item]) {
     let kinds: BTreeSet<KindName> = items.iter().map(|item| item.id.kind.clone()).collect();
     for kind in kinds {
         let going = |item: &Item| {
@@ -226,7 +234,9 @@ fn brake(desired: &Desired, observed: &Observed, items: &mut [Item]) {
         let all = observed
             .seen
             .iter()
-            .filter(|(id, seen)| id.kind == kind && matches!(seen, Seen::Present { .. }))
+            .filter(|(id, seen)| {
+                id.environment == *environment && id.kind == kind && matches!(seen, Seen::Present { .. })
+            })
             .count();
         let count = items.iter().filter(|item| going(item)).count();
         if count <= 3 || count * 10 <= all {
@@ -235,7 +245,7 @@ fn brake(desired: &Desired, observed: &Observed, items: &mut [Item]) {
         for item in items.iter_mut().filter(|item| going(item)) {
             item.action = Action::Hold(Hold::TooRisky(Refusal::new(
                 format!("{count} of {all} {kind} would be removed in one commit"),
-                format!("list `{}` under `retire:` to let it go, or remove fewer at a time", item.id.short()),
+                format!("{}, or remove fewer at a time", decide::RETIRE),
             )));
         }
     }

@@ -19,7 +19,10 @@ pub fn render(plan: &Plan, commit: Option<&CommitId>) -> String {
     for notice in &plan.notices {
         let _ = writeln!(text, "note: {notice}");
     }
-    if !plan.notices.is_empty() {
+    for (kind, why) in &plan.unseen {
+        let _ = writeln!(text, "note: not every {kind} could be seen, so that none that left goes: {why}");
+    }
+    if !(plan.notices.is_empty() && plan.unseen.is_empty()) {
         text.push('\n');
     }
     text.push_str(&Counts::of(plan).to_string());

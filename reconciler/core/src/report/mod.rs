@@ -1,10 +1,11 @@
 //! The report: what became of a commit, and the one status that says so.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ident::{CommitId, EnvironmentName, ResourceId};
+use crate::ident::{CommitId, EnvironmentName, KindName, ResourceId};
 use crate::kind::TargetError;
 use crate::plan::Hold;
 
@@ -18,6 +19,8 @@ pub enum Outcome {
     Applied(Vec<String>),
     /// It was still waiting when the time was up: for what.
     Waiting(String),
+    /// No manifest declares it any more, and it was not gone when the time was up: what it waits for.
+    Leaving(String),
     Held(Hold),
     /// What it needs did not settle.
     Skipped(Vec<ResourceId>),
@@ -34,6 +37,18 @@ pub struct Report {
     pub environment: EnvironmentName,
     pub commit: CommitId,
     pub outcomes: BTreeMap<ResourceId, Outcome>,
+    /// Kinds that were not seen whole, and why: what left the repository may still stand there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unseen: BTreeMap<KindName, String>,
+}
+
+/// What is wrong with one resource, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// One phrase that stands alone: `held: VirtualMachine/a: the disk would shrink`.
+    pub text: String,
+    /// What can be done, the best first.
+    pub ways_out: Vec<String>,
 }
 
 /// The four states that every forge understands.
@@ -57,6 +72,9 @@ impl StatusState {
     }
 }
 
+/// The longest description of a status in characters (GitHub).
+const LONGEST: usize = 140;
+
 /// A commit status: a state and one line of at most 140 characters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -65,9 +83,9 @@ pub struct Status {
 }
 
 impl Status {
-    /// Cuts the description where forges do (GitHub: 140 characters).
+    /// Cuts the description where forges do.
     pub fn new(state: StatusState, description: impl AsRef<str>) -> Self {
-        Self { state, description: cut(description.as_ref(), 140) }
+        Self { state, description: cut(description.as_ref(), LONGEST) }
     }
 
     /// The commit was overtaken before it converged.
@@ -105,54 +123,67 @@ impl Report {
         self.outcomes.values().all(|outcome| matches!(outcome, Outcome::Unchanged | Outcome::Applied(_)))
     }
 
-    /// Whether trying again soon may help: something was out of reach or still on its way.
-    pub fn may_still_converge(&self) -> bool {
-        self.outcomes.values().any(|outcome| match outcome {
-            Outcome::Waiting(_) | Outcome::Held(Hold::Unseen(_)) => true,
-            Outcome::Failed { error, .. } => error.is_unavailable(),
-            _ => false,
-        })
+    /// Everything that is wrong, worst first, ties in order of name. What merely waits for something else that is
+    /// wrong is left out.
+    pub fn problems(&self) -> Vec<Problem> {
+        self.bad().into_iter().map(|(_, id, outcome)| self.describe(id, outcome)).collect()
     }
 
-    /// The final status. Worst first, ties in order of name, no clock times: an unchanged situation gives an
-    /// unchanged text.
-    pub fn status(&self) -> Status {
-        if self.converged() {
-            let changed =
-                self.outcomes.values().filter(|outcome| matches!(outcome, Outcome::Applied(_))).count();
-            let all = self.outcomes.len();
-            let changed = if changed > 0 { format!(", {changed} changed") } else { String::new() };
-            return Status::new(
-                StatusState::Success,
-                format!("converged: {}{changed}", count(all, "resource")),
-            );
-        }
+    fn bad(&self) -> Vec<(u8, &ResourceId, &Outcome)> {
         let mut bad: Vec<(u8, &ResourceId, &Outcome)> = self
             .outcomes
             .iter()
             .filter_map(|(id, outcome)| severity(outcome).map(|severity| (severity, id, outcome)))
             .collect();
         bad.sort_by_key(|(severity, id, _)| (*severity, *id));
+        bad
+    }
+
+    /// The final status. Worst first, ties in order of name, no clock times: an unchanged situation gives an
+    /// unchanged text.
+    pub fn status(&self) -> Status {
+        if self.converged() {
+            return Status::new(StatusState::Success, self.success());
+        }
+        let bad = self.bad();
         let Some((_, worst, outcome)) = bad.first() else {
             return Status::new(StatusState::Failure, "blocked: nothing could be done");
         };
         let blocked = self.outcomes.values().filter(|outcome| is_blocked(outcome)).count();
-        let blocked = if blocked > 0 { format!(" ({blocked} blocked by it)") } else { String::new() };
-        let more = if bad.len() > 1 { format!(" (+{})", bad.len() - 1) } else { String::new() };
-        let text = self.describe(worst, outcome);
-        // The counts are worth more than the end of a long cause.
-        let room = 140 - more.chars().count() - blocked.chars().count();
+        let counts = match (bad.len() - 1, blocked) {
+            (0, 0) => String::new(),
+            (0, blocked) => format!(" ({blocked} blocked by it)"),
+            (more, 0) => format!(" (+{more})"),
+            (more, blocked) => format!(" (+{more}, {blocked} blocked)"),
+        };
+        // The counts are worth more than the end of a long cause, and a way out only counts whole.
+        let room = LONGEST - counts.chars().count();
+        let Problem { text, ways_out } = self.describe(worst, outcome);
+        let whole = ways_out.first().map(|way_out| format!("{text}; {way_out}"));
+        let text = whole.filter(|whole| whole.chars().count() <= room).unwrap_or(text);
         let state = if bad.iter().all(|(_, _, outcome)| undecided(outcome)) {
             StatusState::Error
         } else {
             StatusState::Failure
         };
-        Status::new(state, format!("{}{more}{blocked}", cut(&text, room)))
+        Status::new(state, format!("{}{counts}", cut(&text, room)))
     }
 
-    fn describe(&self, id: &ResourceId, outcome: &Outcome) -> String {
+    fn success(&self) -> String {
+        let changed = self.outcomes.values().filter(|outcome| matches!(outcome, Outcome::Applied(_))).count();
+        let mut text = format!("converged: {}", count(self.outcomes.len(), "resource"));
+        if changed > 0 {
+            let _ = write!(text, ", {changed} changed");
+        }
+        if let Some((kind, why)) = self.unseen.first_key_value() {
+            let _ = write!(text, "; not every {kind} could be seen: {why}");
+        }
+        text
+    }
+
+    fn describe(&self, id: &ResourceId, outcome: &Outcome) -> Problem {
         let name = id.seen_from(&self.environment);
-        match outcome {
+        let text = match outcome {
             Outcome::Failed { step, error } => {
                 let error = error.to_string();
                 let cause = error.strip_prefix(&format!("{step}: ")).unwrap_or(&error);
@@ -161,8 +192,14 @@ impl Report {
             Outcome::Held(Hold::Unseen(error)) => format!("out of reach: {name}: {error}"),
             Outcome::Held(hold) => format!("held: {name}: {}", hold.reason(&self.environment)),
             Outcome::Waiting(what) => format!("not healthy in time: {name}: {what}"),
+            Outcome::Leaving(what) => format!("not gone in time: {name}: {what}"),
             Outcome::Skipped(_) | Outcome::Unchanged | Outcome::Applied(_) => format!("blocked: {name}"),
-        }
+        };
+        let ways_out = match outcome {
+            Outcome::Held(Hold::Refused(refusal) | Hold::TooRisky(refusal)) => refusal.ways_out.clone(),
+            _ => Vec::new(),
+        };
+        Problem { text, ways_out }
     }
 }
 
@@ -176,7 +213,7 @@ fn severity(outcome: &Outcome) -> Option<u8> {
             None
         }
         Outcome::Held(_) => Some(1),
-        Outcome::Waiting(_) => Some(2),
+        Outcome::Waiting(_) | Outcome::Leaving(_) => Some(2),
     }
 }
 

@@ -12,6 +12,7 @@ fn status(outcomes: Vec<(&str, Outcome)>) -> String {
         environment: EnvironmentName::new("core").unwrap(),
         commit: CommitId::new("4f2c91b07a4f2c91b07a4f2c91b07a4f2c91b07a").unwrap(),
         outcomes: outcomes.into_iter().map(|(name, outcome)| (id(name), outcome)).collect(),
+        unseen: BTreeMap::new(),
     };
     let status = report.status();
     assert!(status.description.chars().count() <= 140, "{}", status.description);
@@ -49,11 +50,11 @@ fn the_worst_stands_first_and_the_rest_is_counted() {
             ("Host/y", Outcome::Held(Hold::Blocked(id("Host/nas1")))),
             ("VirtualMachine/cache", held.clone()),
         ]),
-        "failure: failed: Host/nas1: install restic: dpkg is locked (+2) (2 blocked by it)"
+        "failure: failed: Host/nas1: install restic: dpkg is locked (+2, 2 blocked)"
     );
     assert_eq!(
         status(vec![("VirtualMachine/cache", held)]),
-        "failure: held: VirtualMachine/cache: the disk would shrink from 32 GiB to 16 GiB"
+        "failure: held: VirtualMachine/cache: the disk would shrink from 32 GiB to 16 GiB; grow it"
     );
     assert_eq!(
         status(vec![("VirtualMachine/a", Outcome::Waiting("the guest agent does not answer".to_owned()))]),
@@ -83,4 +84,62 @@ fn only_success_and_superseded_are_terminal() {
     assert!(Status::new(StatusState::Success, "converged").is_terminal());
     assert!(!Status::new(StatusState::Error, "out of reach").is_terminal());
     assert!(!Status::new(StatusState::Failure, "superseded by x").is_terminal());
+}
+
+#[test]
+fn a_way_out_is_told_where_there_is_room_for_all_of_it() {
+    let held = |way_out: &str| {
+        let refusal = Refusal::new("it left the repository, and may hold data", way_out);
+        status(vec![("VirtualMachine/old", Outcome::Held(Hold::TooRisky(refusal)))])
+    };
+    assert_eq!(
+        held("list it under `retire:` to let it go"),
+        "failure: held: VirtualMachine/old: it left the repository, and may hold data; list it under `retire:` to let it go"
+    );
+    assert_eq!(
+        held(&"x".repeat(100)),
+        "failure: held: VirtualMachine/old: it left the repository, and may hold data"
+    );
+}
+
+#[test]
+fn success_says_what_was_out_of_sight() {
+    let report = Report {
+        environment: EnvironmentName::new("core").unwrap(),
+        commit: CommitId::new("a".repeat(40)).unwrap(),
+        outcomes: BTreeMap::from([(id("Host/a"), Outcome::Unchanged)]),
+        unseen: BTreeMap::from([(KindName::fixed("Host"), "one is in the dark".to_owned())]),
+    };
+    assert_eq!(
+        report.status().description,
+        "converged: 1 resource; not every Host could be seen: one is in the dark"
+    );
+}
+
+#[test]
+fn every_problem_is_told_worst_first_with_its_ways_out() {
+    let held = Outcome::Held(Hold::Refused(Refusal::new("the disk would shrink", "grow it")));
+    let report = Report {
+        environment: EnvironmentName::new("core").unwrap(),
+        commit: CommitId::new("a".repeat(40)).unwrap(),
+        outcomes: BTreeMap::from([
+            (id("Host/a"), out_of_reach()),
+            (id("Host/b"), Outcome::Skipped(vec![id("Host/a")])),
+            (id("Host/c"), Outcome::Unchanged),
+            (id("VirtualMachine/d"), held),
+        ]),
+        unseen: BTreeMap::new(),
+    };
+    let told: Vec<String> = report
+        .problems()
+        .into_iter()
+        .map(|problem| format!("{} [{}]", problem.text, problem.ways_out.join(", ")))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "held: VirtualMachine/d: the disk would shrink [grow it]",
+            "out of reach: Host/a: connecting to 10.0.0.1:22: connection refused []"
+        ]
+    );
 }

@@ -35,7 +35,8 @@ async fn a_newer_commit_stops_the_older_run_at_a_safe_point() {
     let newer = desired(&[("a", json!({ "value": "2" }), &[]), ("b", json!({ "value": "2" }), &["a"])]);
     let (sender, receiver) = watch::channel(wanted('a', older));
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(lane(engine, environment(), receiver, shutdown.clone()));
+    let running =
+        tokio::spawn(lane(engine, environment(), receiver, watch::channel(None).0, shutdown.clone()));
     tokio::time::sleep(Duration::from_secs(5)).await;
     sender.send_replace(wanted('b', newer));
     until(|| memory.statuses_of(&commit('b')).len() == 1).await;
@@ -57,7 +58,8 @@ async fn a_failure_becomes_success_when_the_outage_ends() {
     let (engine, memory) = engine(&world);
     let (_sender, receiver) = watch::channel(wanted('a', desired(&[("a", json!({ "value": "1" }), &[])])));
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(lane(engine, environment(), receiver, shutdown.clone()));
+    let running =
+        tokio::spawn(lane(engine, environment(), receiver, watch::channel(None).0, shutdown.clone()));
     until(|| !memory.statuses_of(&commit('a')).is_empty()).await;
     world.attic().unseen.clear();
     until(|| memory.statuses_of(&commit('a')).len() == 2).await;
@@ -76,11 +78,16 @@ async fn a_failure_becomes_success_when_the_outage_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_poison_commit_is_said_to_be_one_and_the_next_one_runs() {
     let world = World::default();
-    world.attic().poison.insert("a".to_owned());
     let (engine, memory) = engine(&world);
-    let (sender, receiver) = watch::channel(wanted('a', desired(&[("a", json!({ "value": "1" }), &[])])));
+    let on = json!({ "ref": "Thing/a", "output": "value" });
+    let poison = desired(&[
+        ("a", json!({ "value": "poison" }), &[]),
+        ("b", json!({ "value": "1", "on": on }), &["a"]),
+    ]);
+    let (sender, receiver) = watch::channel(wanted('a', poison));
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(lane(engine, environment(), receiver, shutdown.clone()));
+    let running =
+        tokio::spawn(lane(engine, environment(), receiver, watch::channel(None).0, shutdown.clone()));
     until(|| !memory.statuses_of(&commit('a')).is_empty()).await;
     assert!(memory.statuses_of(&commit('a'))[0].starts_with("error: internal error"));
     sender.send_replace(wanted('b', desired(&[("b", json!({ "value": "1" }), &[])])));
@@ -98,7 +105,8 @@ async fn the_end_of_the_service_finishes_what_was_begun_and_says_nothing_final()
     let chain = desired(&[("a", json!({ "value": "1" }), &[]), ("b", json!({ "value": "1" }), &["a"])]);
     let (_sender, receiver) = watch::channel(wanted('a', chain));
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(lane(engine, environment(), receiver, shutdown.clone()));
+    let running =
+        tokio::spawn(lane(engine, environment(), receiver, watch::channel(None).0, shutdown.clone()));
     tokio::time::sleep(Duration::from_secs(5)).await;
     shutdown.cancel();
     running.await.unwrap();
@@ -116,7 +124,8 @@ async fn drift_is_corrected_without_a_word_on_the_commit() {
     let (engine, memory) = engine(&world);
     let (_sender, receiver) = watch::channel(wanted('a', desired(&[("a", json!({ "value": "1" }), &[])])));
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(lane(engine, environment(), receiver, shutdown.clone()));
+    let running =
+        tokio::spawn(lane(engine, environment(), receiver, watch::channel(None).0, shutdown.clone()));
     until(|| memory.reports.lock().unwrap().len() == 1).await;
     world.attic().things.values_mut().for_each(|(state, _)| state.value = "drifted".to_owned());
     until(|| memory.reports.lock().unwrap().len() == 2).await;
@@ -132,7 +141,8 @@ async fn an_environment_that_leaves_is_told_and_left_as_it_is() {
     let (engine, memory) = engine(&world);
     let (sender, receiver) = watch::channel(wanted('a', desired(&[("a", json!({ "value": "1" }), &[])])));
     let shutdown = CancellationToken::new();
-    let running = tokio::spawn(lane(engine, environment(), receiver, shutdown.clone()));
+    let running =
+        tokio::spawn(lane(engine, environment(), receiver, watch::channel(None).0, shutdown.clone()));
     tokio::time::sleep(Duration::from_secs(5)).await;
     sender.send_replace(Goal::Rest(commit('b')));
     until(|| !memory.statuses_of(&commit('a')).is_empty()).await;

@@ -22,6 +22,10 @@ pub(crate) struct Memory {
     pub(crate) rewound_to: Mutex<Option<CommitId>>,
     /// Fetches that fail before one goes through.
     pub(crate) outage: Mutex<usize>,
+    /// Whether fetches hang.
+    pub(crate) hangs: Mutex<bool>,
+    /// The end of no run of this commit can be recorded.
+    pub(crate) unrecorded: Mutex<Option<CommitId>>,
 }
 
 impl Memory {
@@ -39,6 +43,24 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// Wants a status, by the rules that the port states.
+    fn want(&self, commit: &CommitId, context: &Context, status: &Status) {
+        let mut statuses = self.statuses.lock().expect("no test panics while it holds this");
+        let last = statuses.iter().rev().find(|(of, about, _)| of == commit && about == context);
+        let may_follow = last.is_none_or(|(_, _, last)| match last.state {
+            StatusState::Pending => last != status,
+            StatusState::Success => false,
+            StatusState::Failure | StatusState::Error => {
+                !last.is_terminal() && status.state == StatusState::Success
+            }
+        });
+        if may_follow {
+            statuses.push((commit.clone(), context.clone(), status.clone()));
+        }
+    }
+}
+
 impl Journal for Memory {
     fn set_status<'a>(
         &'a self,
@@ -46,11 +68,7 @@ impl Journal for Memory {
         context: &'a Context,
         status: &'a Status,
     ) -> BoxFuture<'a, Result<(), JournalError>> {
-        self.statuses.lock().expect("no test panics while it holds this").push((
-            commit.clone(),
-            context.clone(),
-            status.clone(),
-        ));
+        self.want(commit, context, status);
         Box::pin(async { Ok(()) })
     }
     fn status<'a>(
@@ -82,19 +100,24 @@ impl Journal for Memory {
         report: &'a Report,
         status: &'a Status,
     ) -> BoxFuture<'a, Result<(), JournalError>> {
+        if self.unrecorded.lock().expect("no test panics while it holds this").as_ref()
+            == Some(&report.commit)
+        {
+            let error =
+                JournalError { doing: "recording the end of a run".to_owned(), source: "disk full".into() };
+            return Box::pin(async { Err(error) });
+        }
         self.reports.lock().expect("no test panics while it holds this").push(report.clone());
-        let context = Context::Environment(report.environment.clone());
-        self.statuses.lock().expect("no test panics while it holds this").push((
-            report.commit.clone(),
-            context,
-            status.clone(),
-        ));
+        self.want(&report.commit, &Context::Environment(report.environment.clone()), status);
         Box::pin(async { Ok(()) })
     }
 }
 
 impl Repository for Memory {
     fn fetch(&self) -> BoxFuture<'_, Result<Option<CommitId>, TargetError>> {
+        if *self.hangs.lock().expect("no test panics while it holds this") {
+            return Box::pin(std::future::pending());
+        }
         let mut outage = self.outage.lock().expect("no test panics while it holds this");
         let answer = if *outage > 0 {
             *outage -= 1;
@@ -138,5 +161,9 @@ impl Repository for Memory {
     ) -> BoxFuture<'a, Result<Option<CommitId>, TargetError>> {
         let kept = self.kept.lock().expect("no test panics while it holds this").get(environment).cloned();
         Box::pin(async move { Ok(kept) })
+    }
+    fn all_kept(&self) -> BoxFuture<'_, Result<BTreeMap<EnvironmentName, CommitId>, TargetError>> {
+        let kept = self.kept.lock().expect("no test panics while it holds this").clone();
+        Box::pin(async { Ok(kept) })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::world::{World, commit, desired, engine, environment, id};
 use holdfast_core::desired::Desired;
 use holdfast_core::kind::{Owner, TargetError};
-use holdfast_core::plan::Hold;
+use holdfast_core::plan::{Action, Hold};
 use holdfast_core::report::{Outcome, Report};
 use holdfast_engine::run::{End, preview, run};
 use serde_json::json;
@@ -50,8 +50,8 @@ async fn the_second_run_writes_nothing_and_looks_once_a_kind() {
     let report = report(&world, &chain()).await;
     assert!(report.converged());
     assert_eq!(world.attic().writes, Vec::<String>::new());
-    // It cannot ask for `top` by name, since what that stands on is not known yet; the mark on it shows it.
-    assert_eq!(world.attic().looks, [("All".to_owned(), 1)]);
+    // `top` can be asked for once it is known what it stands on.
+    assert_eq!(world.attic().looks, [("All".to_owned(), 1), ("Only".to_owned(), 1)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,7 +67,7 @@ async fn one_failure_stops_only_what_needs_it() {
     assert_eq!(world.attic().writes, ["d=d"]);
     assert!(matches!(report.outcomes[&id("a")], Outcome::Held(Hold::Refused(_))));
     assert_eq!(report.outcomes[&id("c")], Outcome::Skipped(vec![id("a")]));
-    assert_eq!(report.status().description, "held: Thing/a: it is forbidden (2 blocked by it)");
+    assert_eq!(report.status().description, "held: Thing/a: it is forbidden; do not (2 blocked by it)");
 }
 
 #[tokio::test(start_paused = true)]
@@ -175,6 +175,133 @@ async fn a_missing_secret_says_what_to_write() {
     let text = report.status().description;
     assert!(text.contains("`kv/a` has no key `wrong`; write it to vault"), "{text}");
     assert_eq!(world.attic().writes, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_drifts_while_another_is_waited_for_is_seen_before_success() {
+    let world = World::default();
+    world.put("quick", "q", Owner::Ours(id("quick")));
+    world.put("slow", "s", Owner::Ours(id("slow")));
+    world.state("slow", |state| state.up = false);
+    let desired = desired(&[("quick", json!({ "value": "q" }), &[]), ("slow", json!({ "value": "s" }), &[])]);
+    let running = tokio::spawn({
+        let world = world.clone();
+        async move { report(&world, &desired).await }
+    });
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    world.state("quick", |state| state.value = "drifted".to_owned());
+    world.state("slow", |state| state.up = true);
+    let report = running.await.unwrap();
+    assert!(report.converged(), "{report:?}");
+    assert_eq!(world.attic().writes, ["quick=q"], "success without a look at the whole would be a guess");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_else_changes_back_is_given_up() {
+    let world = World::default();
+    world.attic().fought_over.insert("bottom".to_owned());
+    let chain = chain();
+    let ended = tokio::time::timeout(Duration::from_secs(30), report(&world, &chain)).await;
+    let report = ended.expect("a run always ends");
+    assert_eq!(
+        report.status().description,
+        "failed: Thing/bottom: put b: converging: it succeeded 3 times, and is still to be done; does \
+         somebody else change it back? (1 blocked by it)"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_never_stays_is_given_up() {
+    let world = World::default();
+    world.attic().secrets = (0..5_000).map(|n| n.to_string()).collect();
+    let desired =
+        desired(&[("a", json!({ "value": "a", "secret": { "vault": "kv/a", "key": "key" } }), &[])]);
+    let report = report(&world, &desired).await;
+    assert!(!report.converged());
+    let left = world.attic().secrets.len();
+    assert!(left > 4_500, "{left} of 5000 left: it is read again and again, without a pause");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_takes_its_time_is_waited_for() {
+    let world = World::default();
+    world.put("old", "o", Owner::Ours(id("old")));
+    world.put("keep", "k", Owner::Ours(id("keep")));
+    world.attic().slow_to_leave.insert("old".to_owned());
+    let keep = desired(&[("keep", json!({ "value": "k" }), &[])]);
+    let running = tokio::spawn({
+        let world = world.clone();
+        async move { report(&world, &keep).await }
+    });
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(!running.is_finished(), "it is not gone yet");
+    world.attic().things.retain(|name, _| name.as_str() != "old");
+    let report = running.await.unwrap();
+    assert!(report.converged(), "{report:?}");
+    assert_eq!(world.attic().writes, ["old=-"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_that_never_ends_is_told_in_time() {
+    let world = World::default();
+    world.put("old", "leaving", Owner::Ours(id("old")));
+    world.put("keep", "k", Owner::Ours(id("keep")));
+    let keep = desired(&[("keep", json!({ "value": "k" }), &[])]);
+    let begun = tokio::time::Instant::now();
+    let report = report(&world, &keep).await;
+    assert_eq!(report.status().description, "not gone in time: Thing/old: it is leaving");
+    assert!((Duration::from_mins(10)..Duration::from_mins(11)).contains(&begun.elapsed()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_hold_is_told_also_of_what_is_blocked_anyhow() {
+    let world = World::default();
+    let desired = desired(&[
+        ("a", json!({ "value": "forbidden" }), &[]),
+        ("b", json!({ "value": "forbidden" }), &["a"]),
+        ("c", json!({ "value": "c" }), &["b"]),
+    ]);
+    let report = report(&world, &desired).await;
+    assert!(matches!(report.outcomes[&id("b")], Outcome::Held(Hold::Refused(_))), "{report:?}");
+    assert_eq!(report.status().description, "held: Thing/a: it is forbidden; do not (+1, 1 blocked)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_look_asks_for_everything_even_for_what_refers_to_its_own_kind() {
+    let world = World::default();
+    world.put("bottom", "b", Owner::Nobody);
+    world.put("top", "t", Owner::Nobody);
+    world.state("top", |state| state.on = Some("b".to_owned()));
+    let (engine, _) = engine(&world);
+    let plan = preview(&engine, &environment(), &chain()).await;
+    assert!(plan.items.iter().all(|item| item.action == Action::Keep), "{plan:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_over_one_resource_stops_only_what_needs_it() {
+    let world = World::default();
+    world.attic().poison.insert("bottom".to_owned());
+    let mut desired = chain();
+    desired.resources.extend(self::desired(&[("other", json!({ "value": "o" }), &[])]).resources);
+    desired.order.push(id("other"));
+    let report = report(&world, &desired).await;
+    assert_eq!(world.attic().writes, ["other=o"]);
+    assert_eq!(
+        report.status().description,
+        "failed: Thing/bottom: converging it: internal error: it panicked; see the service's log (1 blocked by it)"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_had_to_wait_for_its_turn_has_its_full_time() {
+    let world = World::default();
+    world.attic().change_takes = Duration::from_mins(6);
+    world.attic().apply_errors.insert("n32".to_owned(), vec![unavailable()]);
+    let names: Vec<String> = (0..33).map(|n| format!("n{n:02}")).collect();
+    let many: Vec<_> =
+        names.iter().map(|name| (name.as_str(), json!({ "value": "x" }), [].as_slice())).collect();
+    let report = report(&world, &desired(&many)).await;
+    assert!(report.converged(), "{:?}", report.status());
 }
 
 #[tokio::test(start_paused = true)]

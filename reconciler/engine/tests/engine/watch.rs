@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_core::ident::CommitId;
+use holdfast_core::ident::{CommitId, EnvironmentName};
 use holdfast_core::manifest::Validators;
 use holdfast_core::report::{Status, StatusState};
 use holdfast_engine::ports::{Context, Journal as _, Repository as _};
@@ -110,8 +110,11 @@ async fn a_commit_that_goes_backwards_is_held() {
     service.until(&commit('b'), "success: converged").await;
     service.push('c', "three");
     service.until(&commit('c'), "success: converged").await;
-    *service.memory.rewound_to.lock().unwrap() = Some(commit('b'));
-    service.until(&commit('b'), "failure: held: this commit does not descend from ccccccc").await;
+    let elsewhere = [SITE, ("environments/attic/a.yaml", &thing("other"))];
+    service.memory.push(commit('0'), &elsewhere);
+    service.memory.commits.lock().unwrap().rotate_right(1);
+    *service.memory.rewound_to.lock().unwrap() = Some(commit('0'));
+    service.until(&commit('0'), "failure: held: this commit does not descend from ccccccc").await;
     assert_eq!(service.end().await.attic().writes, ["a=one", "a=two", "a=three"]);
 }
 
@@ -152,4 +155,70 @@ async fn what_an_earlier_life_left_pending_is_ended() {
     service.until(&commit('a'), "success: converged").await;
     assert_eq!(service.memory.kept(&environment()).await.unwrap(), Some(commit('a')));
     service.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_end_could_not_be_recorded_is_ended_by_the_next() {
+    let service = Service::start(|memory| *memory.unrecorded.lock().unwrap() = Some(commit('a')));
+    service.push('a', "one");
+    service.until(&commit('a'), "pending: converging").await;
+    tokio::time::sleep(Duration::from_mins(3)).await;
+    service.push('b', "two");
+    service.until(&commit('b'), "success: converged").await;
+    service.until(&commit('a'), "error: superseded by bbbbbbb").await;
+    service.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_hangs_does_not_keep_the_service_from_ending() {
+    let service = Service::start(|memory| *memory.hangs.lock().unwrap() = true);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let ended = tokio::time::timeout(Duration::from_secs(1), service.end()).await;
+    assert!(ended.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_on_an_invalid_commit_looks_after_the_last_converged_one() {
+    let service = Service::start(|memory| {
+        memory.push(commit('a'), &[SITE, ("environments/attic/a.yaml", &thing("one"))]);
+        memory.push(commit('b'), &[SITE, ("environments/attic/a.yaml", "kind: [\n")]);
+        memory.kept.lock().unwrap().insert(environment(), commit('a'));
+    });
+    service.until(&commit('b'), "failure: ").await;
+    service.until(&commit('a'), "success: converged").await;
+    service.push('c', "two");
+    service.until(&commit('c'), "success: converged").await;
+    assert_eq!(service.end().await.attic().writes, ["a=one", "a=two"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_on_a_commit_that_goes_backwards_looks_after_the_last_converged_one() {
+    let service = Service::start(|memory| {
+        memory.push(commit('a'), &[SITE, ("environments/attic/a.yaml", &thing("one"))]);
+        memory.push(commit('b'), &[SITE, ("environments/attic/a.yaml", &thing("two"))]);
+        memory.kept.lock().unwrap().insert(environment(), commit('b'));
+        *memory.rewound_to.lock().unwrap() = Some(commit('a'));
+    });
+    service.until(&commit('a'), "failure: held: this commit does not descend from bbbbbbb").await;
+    service.until(&commit('b'), "success: converged").await;
+    assert_eq!(service.end().await.attic().writes, ["a=two"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_environment_that_left_is_not_taken_up_again_by_a_bad_commit() {
+    let left = EnvironmentName::new("cellar").unwrap();
+    let both = SITE.1.replace("[attic]", "[attic, cellar]");
+    let service = Service::start(|memory| {
+        let cellar = ("environments/cellar/b.yaml", thing("b").replace("name: a", "name: b"));
+        memory.push(
+            commit('a'),
+            &[(SITE.0, &both), ("environments/attic/a.yaml", &thing("one")), (cellar.0, &cellar.1)],
+        );
+        memory.push(commit('b'), &[SITE, ("environments/attic/a.yaml", &thing("one"))]);
+        memory.push(commit('c'), &[SITE, ("environments/attic/a.yaml", "kind: [\n")]);
+        memory.kept.lock().unwrap().extend([(environment(), commit('b')), (left, commit('a'))]);
+    });
+    service.until(&commit('b'), "success: converged").await;
+    tokio::time::sleep(Duration::from_mins(30)).await;
+    assert_eq!(service.end().await.attic().writes, ["a=one"]);
 }

@@ -57,6 +57,8 @@ pub(crate) struct Put {
     value: Option<String>,
     on: Option<String>,
     secret: Option<SecretRef>,
+    /// What is there now: a real step holds such a thing against races.
+    seen: Option<String>,
 }
 
 impl fmt::Display for Put {
@@ -98,6 +100,10 @@ pub(crate) struct Attic {
     pub(crate) stay_down: BTreeSet<String>,
     /// Changes of these succeed and do nothing.
     pub(crate) ignored: BTreeSet<String>,
+    /// Somebody else changes these anew after every change.
+    pub(crate) fought_over: BTreeSet<String>,
+    /// Removing one of these only begins its removal.
+    pub(crate) slow_to_leave: BTreeSet<String>,
     /// Changing one of these panics.
     pub(crate) poison: BTreeSet<String>,
     /// How long a change takes.
@@ -120,6 +126,12 @@ impl World {
         let state = ThingState { value: value.to_owned(), on: None, digest: None, up: true };
         self.attic().things.insert(Name::new(name).expect("a valid test value"), (state, owner));
     }
+
+    /// Somebody changes a thing.
+    pub(crate) fn state(&self, name: &str, change: impl FnOnce(&mut ThingState)) {
+        let name = Name::new(name).expect("a valid test value");
+        change(&mut self.attic().things.get_mut(&name).expect("it is there").0);
+    }
 }
 
 pub(crate) struct Thing(World);
@@ -135,7 +147,10 @@ impl Kind for Thing {
         let digest = |spec: &ThingSpec| Some(spec.secret.as_ref()?.stamp.as_ref()?.digest.clone());
         match (want, seen) {
             (None, None) => Next::Settled,
-            (None, Some(_)) => Next::Do(vec![Put { value: None, on: None, secret: None }]),
+            (None, Some(seen)) if seen.value == "leaving" => Next::Wait("it is leaving".to_owned()),
+            (None, Some(seen)) => {
+                Next::Do(vec![Put { value: None, on: None, secret: None, seen: Some(seen.value.clone()) }])
+            }
             (Some(want), _) if want.value == "forbidden" => {
                 Next::Refuse(Refusal::new("it is forbidden", "do not"))
             }
@@ -150,10 +165,11 @@ impl Kind for Thing {
                     Next::Wait("it is down".to_owned())
                 }
             }
-            (Some(want), _) => Next::Do(vec![Put {
+            (Some(want), seen) => Next::Do(vec![Put {
                 value: Some(want.value.clone()),
                 on: want.on.as_ref().and_then(OrRef::value).cloned(),
                 secret: want.secret.clone(),
+                seen: seen.map(|seen| seen.value.clone()),
             }]),
         }
     }
@@ -161,6 +177,7 @@ impl Kind for Thing {
         if seen.up { Health::Healthy } else { Health::Unhealthy("it is down".to_owned()) }
     }
     fn outputs(seen: &ThingState) -> Outputs {
+        assert_ne!(seen.value, "poison", "what no kind should do");
         Outputs::from([("value".to_owned(), seen.value.clone())])
     }
     fn protected(seen: &ThingState) -> bool {
@@ -213,10 +230,19 @@ impl Kind for Thing {
             if attic.ignored.contains(name.as_str()) {
                 continue;
             }
-            let Some(value) = step.value.clone() else {
-                attic.things.remove(name);
+            let Some(mut value) = step.value.clone() else {
+                if attic.slow_to_leave.contains(name.as_str())
+                    && let Some((state, _)) = attic.things.get_mut(name)
+                {
+                    "leaving".clone_into(&mut state.value);
+                } else {
+                    attic.things.remove(name);
+                }
                 continue;
             };
+            if attic.fought_over.contains(name.as_str()) {
+                value = format!("theirs, {}", attic.writes.len());
+            }
             let digest = step.secret.as_ref().map(|reference| {
                 secrets.get(reference).expect("it was resolved");
                 reference.stamp.as_ref().expect("it is stamped").digest.clone()

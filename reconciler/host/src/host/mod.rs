@@ -135,7 +135,7 @@ impl Kind for Host {
         false
     }
 
-    async fn observe(&self, scope: Scope, wanted: &BTreeMap<Name, HostSpec>) -> Look<HostState> {
+    async fn observe(&self, _: Scope, wanted: &BTreeMap<Name, HostSpec>) -> Look<HostState> {
         let mut looks = JoinSet::new();
         for (name, spec) in wanted {
             let (shared, name, spec) = (Arc::clone(&self.shared), name.clone(), spec.clone());
@@ -163,9 +163,9 @@ impl Kind for Host {
             seen.insert(name, one);
         }
         notices.sort();
-        let incomplete = (scope == Scope::All)
-            .then(|| "a host that no manifest declares any more cannot be looked at".to_owned());
-        Look { seen, incomplete, notices }
+        // A host that no manifest declares any more is never looked at, in either scope: nothing says where it is. So
+        // none is ever an orphan, and that need not be told again with every commit.
+        Look { seen, incomplete: None, notices }
     }
 
     async fn apply(&self, name: &Name, steps: &[HostStep], secrets: &Secrets) -> Vec<StepResult> {

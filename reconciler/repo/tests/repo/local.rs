@@ -1,8 +1,9 @@
 //! A repository of the same machine.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use holdfast_core::ident::CommitId;
+use holdfast_core::ident::{CommitId, EnvironmentName};
 use holdfast_core::kind::TargetError;
 use holdfast_repo::Mirror;
 
@@ -97,7 +98,10 @@ async fn what_is_kept_stays_after_a_force_push() {
     mirror.fetch().await.unwrap();
     assert_eq!(mirror.kept(&core()).await, Ok(Some(second.clone())));
     let again = upstream.mirror();
-    assert_eq!(again.kept(&core()).await, Ok(Some(second)));
+    assert_eq!(again.kept(&core()).await, Ok(Some(second.clone())));
+    let apps = EnvironmentName::new("apps").unwrap();
+    again.keep(&apps, &first).await.unwrap();
+    assert_eq!(again.all_kept().await, Ok(BTreeMap::from([(apps, first.clone()), (core(), second)])));
     let unknown = CommitId::new("1".repeat(40)).unwrap();
     assert!(again.keep(&core(), &unknown).await.unwrap_err().is_unavailable());
 }

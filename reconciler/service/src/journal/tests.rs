@@ -69,15 +69,44 @@ async fn an_answer_that_comes_late_clears_nothing_newer() {
 async fn a_run_and_its_status_are_recorded_together() {
     let journal = Sqlite::in_memory().await.unwrap();
     let environment = EnvironmentName::new("core").unwrap();
-    let plan = Plan { environment: environment.clone(), items: Vec::new(), notices: BTreeSet::new() };
+    let plan = Plan {
+        environment: environment.clone(),
+        items: Vec::new(),
+        notices: BTreeSet::new(),
+        unseen: BTreeMap::new(),
+    };
     let run = journal.run_started(&commit('a'), &plan).await.unwrap();
     let id = holdfast_core::ident::ResourceId::parse_in(&environment, "Host/nas").unwrap();
-    let report =
-        Report { environment, commit: commit('a'), outcomes: BTreeMap::from([(id, Outcome::Unchanged)]) };
+    let report = Report {
+        environment,
+        commit: commit('a'),
+        outcomes: BTreeMap::from([(id, Outcome::Unchanged)]),
+        unseen: BTreeMap::new(),
+    };
     journal.run_finished(run, &report, &report.status()).await.unwrap();
     let latest = journal.latest().await.unwrap();
     assert_eq!(latest.len(), 1);
     assert_eq!((latest[0].context.as_str(), latest[0].state.as_str()), ("core", "success"));
     assert_eq!(latest[0].description, "converged: 1 resource");
     assert!(!latest[0].posted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_writes_at_once_waits_for_the_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = std::sync::Arc::new(Sqlite::open(folder.path()).await.unwrap());
+    let mut writers = tokio::task::JoinSet::new();
+    for digit in ['a', 'b', 'c', 'd'] {
+        let journal = journal.clone();
+        writers.spawn(async move {
+            for number in 0..20 {
+                let text = format!("look {number}");
+                journal.set_status(&commit(digit), &core(), &status(StatusState::Pending, &text)).await?;
+            }
+            Ok::<_, JournalError>(())
+        });
+    }
+    for written in writers.join_all().await {
+        written.unwrap();
+    }
 }
