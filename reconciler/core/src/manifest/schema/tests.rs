@@ -1,3 +1,5 @@
+//! The words for what the schema finds, one small schema a case.
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;

@@ -1,3 +1,5 @@
+//! What the loader reads, refuses and where.
+
 use serde_json::json;
 
 use super::*;
