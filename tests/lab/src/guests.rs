@@ -18,7 +18,10 @@ struct Inner {
     trees: Trees,
     guests: Mutex<BTreeMap<u32, Guest>>,
     reserved: Mutex<BTreeMap<u32, Door>>,
+    made: Mutex<Option<Made>>,
 }
+
+type Made = Box<dyn Fn(u32, &Host) + Send>;
 
 /// One machine.
 struct Guest {
@@ -30,7 +33,12 @@ struct Guest {
 
 impl TreeGuests {
     pub fn new(trees: Trees) -> Self {
-        Self(Arc::new(Inner { trees, guests: Mutex::default(), reserved: Mutex::default() }))
+        Self(Arc::new(Inner {
+            trees,
+            guests: Mutex::default(),
+            reserved: Mutex::default(),
+            made: Mutex::default(),
+        }))
     }
 
     /// The address at which a guest's SSH will answer once it runs.
@@ -39,6 +47,11 @@ impl TreeGuests {
         let address = door.address();
         lock(&self.0.reserved).insert(vmid, door);
         Ok(address)
+    }
+
+    /// Calls `made` with every host that is made from now on, before it answers for the first time.
+    pub fn when_made(&self, made: impl Fn(u32, &Host) + Send + 'static) {
+        *lock(&self.0.made) = Some(Box::new(made));
     }
 
     /// The host behind a guest, once it was made.
@@ -58,7 +71,11 @@ impl TreeGuests {
             host
         } else {
             let door = lock(&self.0.reserved).remove(&boot.vmid);
-            Arc::new(self.0.trees.create(seed(&boot, door)).await?)
+            let host = Arc::new(self.0.trees.create(seed(&boot, door)).await?);
+            if let Some(made) = &*lock(&self.0.made) {
+                made(boot.vmid, &host);
+            }
+            host
         };
         let running = {
             let mut guests = lock(&self.0.guests);

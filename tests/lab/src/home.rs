@@ -13,9 +13,9 @@ use crate::forge::{Flavour as ForgeFlavour, Forge, Post, Right};
 use crate::git::Repository;
 use crate::guests::TreeGuests;
 use crate::hosts::tree::Trees;
-use crate::http::Wire;
+use crate::http::{Seen, Wire};
 use crate::kubernetes::{ADMIN_TOKEN, Cluster, Settings as ArgoSettings};
-use crate::proxmox::{CONVERGE_GUESTS, Proxmox, StorageSeed};
+use crate::proxmox::{CONVERGE_GUESTS, GuestHost, NoHost, Proxmox, StorageSeed};
 use crate::vault::{Flavour as VaultFlavour, Vault};
 
 /// How the home is furnished.
@@ -33,6 +33,8 @@ pub struct Options {
     pub settle: String,
     /// VMIDs and addresses of the guests that will run, each with a real host behind it.
     pub guests: Vec<(u32, String)>,
+    /// Whether guests have real hosts at all; else each is nothing but an agent that answers.
+    pub machines: bool,
 }
 
 impl Default for Options {
@@ -47,6 +49,7 @@ impl Default for Options {
             resync: "1h".to_owned(),
             settle: "60s".to_owned(),
             guests: guests.map(|(vmid, last)| (vmid, format!("10.78.0.{last}"))).to_vec(),
+            machines: true,
         }
     }
 }
@@ -122,14 +125,13 @@ impl Home {
         self.folder.path().join("state")
     }
 
-    /// Writes that reached any target since the last [`Home::reset`]: requests that may change something, and
-    /// scripts on hosts beyond the one that looks.
+    /// Requests that may have changed something on a target since the last [`Home::reset`]. What is written over SSH
+    /// shows on the hosts themselves.
     pub fn writes(&self) -> Vec<String> {
         let mut writes = Vec::new();
         for (target, wire) in self.wires() {
-            writes.extend(
-                wire.writes().into_iter().map(|seen| format!("{target}: {} {}", seen.method, seen.uri)),
-            );
+            let seen = wire.writes().into_iter().filter(|seen| !is_session(seen));
+            writes.extend(seen.map(|seen| format!("{target}: {} {}", seen.method, seen.uri)));
         }
         writes
     }
@@ -222,7 +224,14 @@ impl Home {
     }
 }
 
+/// Whether a request only begins, prolongs or ends a session with Vault.
+pub fn is_session(seen: &Seen) -> bool {
+    seen.uri.starts_with("/v1/auth/")
+}
+
 async fn cluster(options: &Options, guests: &TreeGuests, wire: &Wire) -> Result<Proxmox> {
+    let behind: Arc<dyn GuestHost> =
+        if options.machines { Arc::new(guests.clone()) } else { Arc::new(NoHost::new(options.task_time)) };
     let cluster = Proxmox::builder()
         .node("pve1")
         .node("pve2")
@@ -230,7 +239,7 @@ async fn cluster(options: &Options, guests: &TreeGuests, wire: &Wire) -> Result<
         .storage(StorageSeed::new("local-lvm", "lvmthin", 4_000).shared())
         .template(9000, "debian-12", "pve1", 8)
         .token("holdfast@pve!main", PVE_SECRET, CONVERGE_GUESTS)
-        .host(Arc::new(guests.clone()))
+        .host(behind)
         .task_time(options.task_time)
         .start(wire)
         .await?;

@@ -48,14 +48,19 @@ impl Service {
         credentials: &Path,
         listener: impl Fn(&Value) + Send + 'static,
     ) -> Result<Self> {
-        let mut child = command(binary, config, credentials)
+        Self::spawn(command(binary, config, credentials), listener)
+    }
+
+    /// Runs a command line that [`command`] began as the service.
+    pub fn spawn(mut command: Command, listener: impl Fn(&Value) + Send + 'static) -> Result<Self> {
+        let mut child = command
             .args(["--log-format", "json", "run"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("starting {}", binary.display()))?;
+            .context("starting the service")?;
         let stderr = child.stderr.take().context("the log is piped")?;
         let heard = Arc::new(Mutex::new(Heard { lines: Vec::new(), listener: Some(Box::new(listener)) }));
         let (sender, count) = watch::channel(0);
@@ -98,6 +103,17 @@ impl Service {
             .with_context(|| format!("waiting for the log to say `{message}`"))?
     }
 
+    /// What kills it at once, from wherever something is watched.
+    pub fn killer(&self) -> Killer {
+        Killer(self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw))
+    }
+
+    /// Waits until it ended by itself, or was killed.
+    pub async fn ended(&mut self, within: Duration) -> Result<()> {
+        tokio::time::timeout(within, self.child.wait()).await.context("the service did not end")??;
+        Ok(())
+    }
+
     /// The process id; `None` once it ended.
     pub fn id(&self) -> Option<u32> {
         self.child.id()
@@ -122,6 +138,17 @@ impl Service {
         let status =
             tokio::time::timeout(within, self.child.wait()).await.context("the service did not end")??;
         Ok(status.success())
+    }
+}
+
+/// Kills one service like a power cut, without waiting for anything.
+#[derive(Clone, Copy)]
+pub struct Killer(Option<rustix::process::Pid>);
+
+impl Killer {
+    /// Kills it, and says whether it still ran. Only to be called while its [`Service`] is held.
+    pub fn kill(self) -> bool {
+        self.0.is_some_and(|id| rustix::process::kill_process(id, rustix::process::Signal::KILL).is_ok())
     }
 }
 

@@ -95,6 +95,10 @@ impl Run {
                 ChannelMsg::Data { data } => {
                     let fits = usize::try_from(left).map_or(data.len(), |left| left.min(data.len()));
                     left -= fits as u64;
+                    if !self.shared.wire.passes(&data) {
+                        self.cut.cancel();
+                        break;
+                    }
                     self.shared.wire.update(slot, |exec| exec.script += fits as u64);
                     if let Some(pipe) = &mut stdin
                         && pipe.write_all(&data[..fits]).await.is_err()

@@ -36,6 +36,7 @@ pub enum Fault {
 
 type Matcher = Box<dyn Fn(&Exec) -> bool + Send>;
 type Watcher = Box<dyn FnMut(&Exec, Moment) + Send>;
+type Reader = Box<dyn FnMut(&[u8]) -> bool + Send>;
 
 #[derive(Default)]
 struct Inner {
@@ -46,6 +47,7 @@ struct Inner {
     latency: Duration,
     faults: VecDeque<(Matcher, Fault)>,
     watcher: Option<Watcher>,
+    reader: Option<Reader>,
     open: CancellationToken,
 }
 
@@ -101,6 +103,19 @@ impl Wire {
     /// Calls `watcher` before and after every command, synchronously: what crash tests hang on.
     pub fn watch(&self, watcher: impl FnMut(&Exec, Moment) + Send + 'static) {
         self.inner().watcher = Some(Box::new(watcher));
+    }
+
+    /// Calls `reader` with each part of a script as it arrives, before the shell gets it. Where it answers `false`, the
+    /// connection breaks instead.
+    pub fn read_scripts(&self, reader: impl FnMut(&[u8]) -> bool + Send + 'static) {
+        self.inner().reader = Some(Box::new(reader));
+    }
+
+    pub(super) fn passes(&self, part: &[u8]) -> bool {
+        let Some(mut reader) = self.inner().reader.take() else { return true };
+        let passes = reader(part);
+        self.inner().reader.get_or_insert(reader);
+        passes
     }
 
     /// Breaks all connections that are open.
