@@ -56,7 +56,7 @@ pub async fn run(
             *journal_entry.insert(engine.journal.run_started(commit, &plan).await?)
         };
         info!(round, todo = plan.items.iter().filter(|item| item.action != Action::Keep).count(), "planned");
-        tally.settle(desired, &plan);
+        tally.settle(&world, &plan);
         if stop.is_cancelled() {
             return Ok(End::Stopped);
         }
@@ -115,7 +115,8 @@ struct Tally {
 impl Tally {
     /// What a full look found settled is settled now, whatever a round before said; and what left the repository
     /// and is not there any more needs no word.
-    fn settle(&mut self, desired: &Desired, plan: &Plan) {
+    fn settle(&mut self, world: &World<'_>, plan: &Plan) {
+        let desired = world.desired;
         self.moved.clear();
         let planned: BTreeSet<&ResourceId> = plan.items.iter().map(|item| &item.id).collect();
         let is_gone = |id: &ResourceId| {
@@ -124,8 +125,11 @@ impl Tally {
                 && !plan.unseen.contains_key(&id.kind)
         };
         self.last.retain(|id, _| !is_gone(id));
-        for item in plan.items.iter().filter(|item| item.action == Action::Keep) {
-            self.last.insert(item.id.clone(), Outcome::Unchanged);
+        let kept = plan.items.iter().filter(|item| item.action == Action::Keep).map(|item| &item.id);
+        // What another environment owns is in no plan of this one.
+        let borrowed = desired.resources.values().filter(|other| other.borrowed && world.is_settled(other));
+        for id in kept.chain(borrowed.map(|other| &other.id)) {
+            self.last.insert(id.clone(), Outcome::Unchanged);
         }
     }
 

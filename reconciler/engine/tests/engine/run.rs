@@ -71,6 +71,28 @@ async fn one_failure_stops_only_what_needs_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_another_environment_settles_meanwhile_is_settled() {
+    let world = World::default();
+    let mut desired = desired(&[
+        ("own", json!({ "value": "o" }), &[]),
+        ("theirs", json!({ "value": "t" }), &[]),
+        ("top", json!({ "value": "t" }), &["theirs"]),
+    ]);
+    desired.resources.get_mut(&id("theirs")).unwrap().borrowed = true;
+    let hidden = TargetError::rejected("looking at it", "it cannot be seen");
+    world.attic().unseen.insert("theirs".to_owned(), hidden);
+    world.attic().change_takes = Duration::from_secs(2);
+    let theirs = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.attic().unseen.clear();
+        world.put("theirs", "t", Owner::Ours(id("theirs")));
+    };
+    let (report, ()) = tokio::join!(report(&world, &desired), theirs);
+    assert!(report.converged(), "{report:?}");
+    assert_eq!(world.attic().writes, ["own=o", "top=t"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_target_that_comes_back_is_waited_for() {
     let world = World::default();
     world.attic().apply_errors.insert("bottom".to_owned(), vec![unavailable(); 5]);
