@@ -231,11 +231,17 @@ active() { systemctl show -p ActiveState --value "$1" 2>/dev/null 9>&-; }
 # Differs from one start of a unit to the next.
 invocation() { systemctl show -p InvocationID --value "$1" 2>/dev/null 9>&-; }
 
-# Why a unit does not run, in its own words.
+journal() { journalctl -q -n 6 --no-pager -o cat "$@" 2>&1 9>&-; }
+
+# Why a unit does not run. What it said itself in its last start comes first, where one line is all that is shown.
 dead() { # UNIT STATE
+	id=$(invocation "$1") own=''
+	[ "$2" != failed ] || own=$(journal "_SYSTEMD_INVOCATION_ID=$id")
+	[ -z "$own" ] || own="$own
+$(journal "INVOCATION_ID=$id")"
 	bad failed "it is ${2:-in no state that systemctl tells}
-$said
-$(journalctl -u "$1" -n 6 --no-pager -o cat 2>&1 9>&-)"
+${own:-$(journal -u "$1")}
+$said"
 }
 
 # Starts or restarts a unit, and stays until it is up and has been so for a second. One that was started since it was
