@@ -93,8 +93,8 @@ fn guest_row(call: &Call<'_>, guest: &Guest) -> Option<Value> {
     if let Some(pool) = pool.filter(|pool| call.all(&format!("/pool/{pool}"), &["Pool.Audit"]).is_ok()) {
         row["pool"] = pool.clone().into();
     }
-    if guest.ha {
-        row["hastate"] = "started".into();
+    if let Some(state) = guest.ha {
+        row["hastate"] = state.into();
     }
     Some(row)
 }

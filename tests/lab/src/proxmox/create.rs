@@ -176,7 +176,7 @@ pub(super) fn destroy(call: &mut Call<'_>) -> Answer {
 fn may_destroy(world: &World, node: &str, vmid: u32, purge: bool) -> Work {
     let guest = world.machine(node, vmid)?;
     guest.check_protection(&format!("can't remove VM {vmid}"))?;
-    if guest.ha && !purge {
+    if guest.ha.is_some() && !purge {
         let text = format!("unable to remove VM {vmid} - used in HA resources and purge parameter not set.");
         return Err(ApiError::die(text));
     }

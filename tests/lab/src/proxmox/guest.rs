@@ -21,7 +21,6 @@ pub(super) struct Running {
 }
 
 #[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a state of its own")]
 pub(super) struct Guest {
     pub(super) vmid: u32,
     pub(super) node: String,
@@ -39,7 +38,8 @@ pub(super) struct Guest {
     pub(super) running: Option<Running>,
     pub(super) paused: bool,
     pub(super) boots: u32,
-    pub(super) ha: bool,
+    /// The state that the HA manager keeps for it, if it does.
+    pub(super) ha: Option<&'static str>,
     /// Clones that read this guest now while it runs, which need it for themselves.
     pub(super) cloning: bool,
 }
@@ -59,7 +59,7 @@ impl Guest {
             running: None,
             paused: false,
             boots: 0,
-            ha: false,
+            ha: None,
             cloning: false,
         }
     }

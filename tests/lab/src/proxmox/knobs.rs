@@ -248,9 +248,13 @@ impl Proxmox {
         self.guest_mut(vmid, |guest| guest.paused = paused);
     }
 
-    /// Puts a guest under high availability: switching it only files requests.
+    /// Puts a guest under high availability: switching it only files requests, which [`Proxmox::power_on`] and
+    /// [`Proxmox::power_off`] fulfil in the manager's place.
     pub fn set_ha(&self, vmid: u32, ha: bool) {
-        self.guest_mut(vmid, |guest| guest.ha = ha);
+        self.guest_mut(vmid, |guest| {
+            let state = if guest.running.is_some() { "started" } else { "stopped" };
+            guest.ha = ha.then_some(state);
+        });
     }
 
     /// Starts a guest by hand. Gives the refusal's text if it cannot be.

@@ -13,10 +13,17 @@ use super::props::SMBIOS;
 use super::tasks::{self, Job};
 use super::world::{Event, World};
 
-/// For guests under high availability the task only files a request.
-fn file_request(call: &mut Call<'_>, kind: &str) -> Reply {
-    let id = call.vmid().to_string();
-    tasks::fork(call, kind, &id, Job::at_end(|_, _| Ok(()))).into()
+/// For guests under high availability the task only files a request, as the state that their manager is to
+/// bring about.
+fn file_request(call: &mut Call<'_>, kind: &str, state: &'static str) -> Reply {
+    let (vmid, id) = (call.vmid(), call.vmid().to_string());
+    let file = move |world: &mut World, _: &dyn GuestHost| {
+        if let Some(guest) = world.guests.get_mut(&vmid) {
+            guest.ha = Some(state);
+        }
+        Ok(())
+    };
+    tasks::fork(call, kind, &id, Job::at_end(file)).into()
 }
 
 pub(super) fn start(call: &mut Call<'_>) -> Answer {
@@ -32,8 +39,8 @@ pub(super) fn start(call: &mut Call<'_>) -> Answer {
         "nets-host-mtu",
     ])?;
     let (node, vmid) = (call.node().to_owned(), call.vmid());
-    if call.machine().is_ok_and(|guest| guest.ha) {
-        return Ok(file_request(call, "hastart"));
+    if call.machine().is_ok_and(|guest| guest.ha.is_some()) {
+        return Ok(file_request(call, "hastart", "started"));
     }
     let job = Job::at_end(move |world, host| {
         world.flock(vmid)?;
@@ -46,11 +53,11 @@ pub(super) fn stop(call: &mut Call<'_>) -> Answer {
     call.only_root(&["skiplock", "keepActive", "migratedfrom"])?;
     let (node, vmid) = (call.node().to_owned(), call.vmid());
     let overrule = call.params.flag("overrule-shutdown");
-    if call.machine().is_ok_and(|guest| guest.ha) {
+    if call.machine().is_ok_and(|guest| guest.ha.is_some()) {
         if overrule {
             return Err(ApiError::param("overrule-shutdown", "Not applicable for HA resources."));
         }
-        return Ok(file_request(call, "hastop"));
+        return Ok(file_request(call, "hastop", "request_stop"));
     }
     if overrule {
         call.world.tasks.abort("qmshutdown", &vmid.to_string());
@@ -73,8 +80,8 @@ pub(super) fn shutdown(call: &mut Call<'_>) -> Answer {
     if call.machine().is_ok_and(|guest| guest.paused) && !force {
         return Err(ApiError::die("VM is paused - cannot shutdown"));
     }
-    if call.machine().is_ok_and(|guest| guest.ha) {
-        return Ok(file_request(call, "hastop"));
+    if call.machine().is_ok_and(|guest| guest.ha.is_some()) {
+        return Ok(file_request(call, "hastop", "request_stop"));
     }
     let job = Job::at_end(move |world, host| {
         world.flock(vmid)?;
@@ -179,6 +186,9 @@ pub(super) fn power_off(world: &mut World, host: &dyn GuestHost, node: &str, vmi
     guest.check_lock()?;
     guest.running = None;
     guest.paused = false;
+    if guest.ha == Some("request_stop") {
+        guest.ha = Some("stopped");
+    }
     hotplug::settle(world, vmid);
     world.history.push(Event::Stopped { vmid });
     host.stop(vmid);

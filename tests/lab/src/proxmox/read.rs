@@ -130,7 +130,7 @@ pub(super) fn status(call: &mut Call<'_>) -> Answer {
         (Some(_), true) => "paused".into(),
         (Some(_), false) => "running".into(),
     };
-    data["ha"] = json!({ "managed": u8::from(guest.ha) });
+    data["ha"] = json!({ "managed": u8::from(guest.ha.is_some()) });
     let agent = guest.config.get("agent").and_then(|text| AGENT.parse("agent", text).ok());
     if agent.is_some_and(|agent| agent.get("enabled").is_some_and(|flag| flag == "1")) {
         data["agent"] = 1.into();
