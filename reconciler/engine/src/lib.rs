@@ -9,6 +9,7 @@ mod guard;
 pub mod lane;
 mod observe;
 pub mod ports;
+mod progress;
 mod removal;
 pub mod run;
 mod secrets;

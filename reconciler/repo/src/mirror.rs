@@ -114,6 +114,12 @@ impl Mirror {
         }
     }
 
+    /// The commit that a person means by a short id, a branch, or anything else that git would understand.
+    pub async fn resolve(&self, text: &str) -> Result<CommitId, TargetError> {
+        let (doing, text) = (format!("looking up the commit `{text}`"), text.to_owned());
+        self.read(doing, None, move |repository| read::resolve(repository, &text)).await
+    }
+
     /// Reads the files of a commit that can matter. A commit over the budgets is `Rejected`.
     pub async fn tree(&self, commit: &CommitId) -> Result<Tree, TargetError> {
         let doing = format!("reading commit {}", commit.short());

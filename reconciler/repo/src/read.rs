@@ -82,6 +82,14 @@ fn id(commit: &CommitId) -> ObjectId {
     ObjectId::from_hex(commit.as_str().as_bytes()).expect("a commit id is 40 hexadecimal digits")
 }
 
+/// The commit that a person means by a short id, a branch, or anything else that git would understand.
+pub(crate) fn resolve(repository: &Repository, text: &str) -> Result<CommitId, ReadError> {
+    let refused = |error: gix::Error| ReadError::Refused(one_line(&error));
+    let object = repository.rev_parse_single(text).and_then(|id| id.object()).map_err(refused)?;
+    let commit = object.peel_to_commit().map_err(refused)?;
+    CommitId::new(commit.id.to_hex().to_string()).map_err(|error| ReadError::Refused(error.to_string()))
+}
+
 /// Whether `old` is an ancestor of `new`, or `new` itself. The mirror is never shallow: a commit that it does
 /// not have is in nobody's history.
 pub(crate) fn descends(repository: &Repository, old: &CommitId, new: &CommitId) -> Result<bool, ReadError> {

@@ -6,8 +6,10 @@ mod config;
 mod directory;
 mod journal;
 mod kinds;
+mod lock;
 mod logs;
 mod outbox;
 mod ports;
+mod stamp_key;
 
 pub use commands::main;

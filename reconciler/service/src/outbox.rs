@@ -15,6 +15,8 @@ use crate::journal::{Due, Sqlite};
 
 /// The longest sleep without a look at the table, in seconds.
 const LOOK_EVERY: i64 = 30;
+/// Longer than any pause of the outbox's rules, in seconds.
+const LONGEST_PAUSE: i64 = 2 * 3600;
 
 /// Posts until `shutdown`, and then what is due at that moment. Without a forge there is nothing to do:
 /// `holdfast status` shows the same.
@@ -59,17 +61,38 @@ async fn post_next(
     pacer: &mut Pacer,
     chance: &Chance,
 ) -> Result<i64, sqlx::Error> {
-    let due = journal.due().await?;
-    let next =
-        due.into_iter().filter_map(|due| due.row.due_at().map(|at| (at, due))).min_by_key(|(at, _)| *at);
-    let Some((at, due)) = next else { return Ok(LOOK_EVERY) };
-    let wait = at.max(pacer.next_slot()) - now();
-    if wait > 0 {
-        return Ok(wait.min(LOOK_EVERY));
-    }
+    let due = match next(journal.due().await?, pacer.next_slot(), now()) {
+        Next::Now(due) => due,
+        Next::In(seconds) => return Ok(seconds.min(LOOK_EVERY)),
+    };
     post(journal, forge, site, chance, &due).await?;
     pacer.wrote(now());
     Ok(0)
+}
+
+/// What is to be posted next.
+enum Next {
+    Now(Box<Due>),
+    /// Nothing yet: the seconds until then.
+    In(i64),
+}
+
+/// Of all that is due the newest first: after a long outage of the forge, people look at the newest commit.
+fn next(due: Vec<Due>, slot: i64, now: i64) -> Next {
+    // A time further away than any pause is long comes from a clock that was wrong then.
+    let wait = |at: i64| match at.saturating_sub(now) {
+        wait if wait > LONGEST_PAUSE => 0,
+        wait => wait,
+    };
+    let mut soonest = LOOK_EVERY;
+    for due in due {
+        let Some(at) = due.row.due_at() else { continue };
+        match wait(at).max(wait(slot)) {
+            ..=0 => return Next::Now(Box::new(due)),
+            later => soonest = soonest.min(later),
+        }
+    }
+    Next::In(soonest)
 }
 
 async fn post(
@@ -93,4 +116,47 @@ async fn post(
         }
     }
     journal.answered(due, &answer, now(), chance.fraction()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use holdfast_core::ident::{CommitId, EnvironmentName};
+    use holdfast_core::report::{Status, StatusState};
+    use holdfast_engine::ports::Context;
+    use holdfast_forge::outbox::want;
+
+    use super::*;
+
+    fn due(digit: char, at: i64) -> Due {
+        let status = Status::new(StatusState::Success, "converged");
+        Due {
+            commit: CommitId::new(digit.to_string().repeat(40)).unwrap(),
+            context: Context::Environment(EnvironmentName::new("core").unwrap()),
+            row: want(None, &status, at).unwrap(),
+        }
+    }
+
+    fn chosen(due: Vec<Due>, slot: i64) -> String {
+        match next(due, slot, 1_000) {
+            Next::Now(due) => due.commit.short()[..1].to_owned(),
+            Next::In(seconds) => format!("in {seconds} s"),
+        }
+    }
+
+    #[test]
+    fn the_newest_that_is_due_is_posted_first() {
+        assert_eq!(chosen(vec![due('c', 1_010), due('b', 900), due('a', 100)], 0), "b");
+        assert_eq!(chosen(vec![due('c', 1_010), due('b', 1_005)], 0), "in 5 s");
+        assert_eq!(chosen(vec![due('a', 100)], 1_001), "in 1 s");
+        assert_eq!(chosen(vec![], 0), "in 30 s");
+        assert_eq!(chosen(vec![due('a', 100)], i64::MIN), "a");
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_keeps_nothing_back() {
+        let next_century = 4_102_444_800;
+        assert_eq!(chosen(vec![due('a', next_century)], 0), "a");
+        assert_eq!(chosen(vec![due('a', 100)], next_century), "a");
+        assert_eq!(chosen(vec![due('a', 1_000 + 3_601)], 0), "in 30 s");
+    }
 }

@@ -1,10 +1,9 @@
 //! The engine's ports, fitted to the repository's mirror and the targets' clients. Nothing is decided here.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use holdfast_argocd::ArgoCd;
 use holdfast_core::any_kind::AnyKind;
 use holdfast_core::ident::{CommitId, EnvironmentName, SiteName};
@@ -16,8 +15,6 @@ use holdfast_engine::ports::{Repository, Targets};
 use holdfast_host::Hosts;
 use holdfast_proxmox::Proxmox;
 use holdfast_vault::Vault;
-use rand::TryRng as _;
-use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -29,6 +26,11 @@ pub(crate) struct Mirror(holdfast_repo::Mirror);
 impl Mirror {
     pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
         Ok(Self(holdfast_repo::Mirror::new(&config.repository).context("the section [repository]")?))
+    }
+
+    /// The commit that a person means by `text`. Fetch first.
+    pub(crate) async fn resolve(&self, text: &str) -> Result<CommitId, TargetError> {
+        self.0.resolve(text).await
     }
 
     /// Wakes the poll at once when a repository on this machine gets a push.
@@ -127,33 +129,4 @@ impl SecretStore for NoVault {
         );
         Box::pin(async { Err(error) })
     }
-}
-
-/// The key of secret stamps: 32 bytes derived from a credential, or made once and kept in the state folder.
-/// Where it is lost, files with secrets are written once more, with what they hold already.
-pub(crate) fn stamp_key(credential: Option<&SecretString>, state: &Path) -> anyhow::Result<[u8; 32]> {
-    use sha2::{Digest as _, Sha256};
-    if let Some(secret) = credential {
-        return Ok(Sha256::digest(secret.expose_secret().as_bytes()).into());
-    }
-    let path = state.join("stamp.key");
-    match std::fs::read(&path) {
-        Ok(bytes) => match bytes.try_into() {
-            Ok(key) => Ok(key),
-            Err(_) => bail!("{} does not hold 32 bytes; remove it, and a new one is made", path.display()),
-        },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_stamp_key(&path),
-        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
-    }
-}
-
-fn make_stamp_key(path: &Path) -> anyhow::Result<[u8; 32]> {
-    let mut key = [0; 32];
-    rand::rngs::SysRng.try_fill_bytes(&mut key).context("asking the system for randomness")?;
-    // Written beside and renamed, so that a crash leaves no half of a key.
-    let beside = path.with_extension("new");
-    std::fs::write(&beside, key).with_context(|| format!("writing {}", beside.display()))?;
-    std::fs::set_permissions(&beside, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
-    std::fs::rename(&beside, path).with_context(|| format!("writing {}", path.display()))?;
-    Ok(key)
 }

@@ -43,7 +43,8 @@ pub struct Report {
 }
 
 /// What is wrong with one resource, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Problem {
     /// One phrase that stands alone: `held: VirtualMachine/a: the disk would shrink`.
     pub text: String,

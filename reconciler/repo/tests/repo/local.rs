@@ -107,6 +107,25 @@ async fn what_is_kept_stays_after_a_force_push() {
 }
 
 #[tokio::test]
+async fn a_commit_is_found_by_what_people_call_it() {
+    let upstream = Upstream::new();
+    let first = upstream.commit(&[("holdfast.yaml", "a")]);
+    let second = upstream.commit(&[("holdfast.yaml", "b")]);
+    let mirror = upstream.mirror();
+    mirror.fetch().await.unwrap();
+    for (text, commit) in
+        [(first.short(), &first), (first.as_str(), &first), ("main", &second), ("main~1", &first)]
+    {
+        assert_eq!(mirror.resolve(text).await.as_ref(), Ok(commit), "{text}");
+    }
+    for wrong in ["nothing", "0000000", "main~9", "", "main^{tree}"] {
+        let error = mirror.resolve(wrong).await.unwrap_err();
+        assert!(!error.is_unavailable(), "{error}");
+        println!("{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_path_without_repository_is_refused() {
     let upstream = Upstream::new();
     let refused = async |path: &str| {

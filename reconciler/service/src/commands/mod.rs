@@ -13,12 +13,17 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, Credentials};
+use crate::config::{Config, Credentials, Place};
 use crate::logs::{self, LogFormat};
 
 /// Converges Proxmox guests, hosts, Vault and Argo CD applications toward a git repository.
 #[derive(Parser)]
-#[command(name = "holdfast", version, max_term_width = 100)]
+#[command(
+    name = "holdfast",
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 well, 1 not well (invalid, held, not converged), 2 it could not be done."
+)]
 struct Arguments {
     /// The service's config.
     #[arg(long, global = true, default_value = "/etc/holdfast/holdfast.toml", env = "HOLDFAST_CONFIG")]
@@ -32,9 +37,9 @@ struct Arguments {
     /// How logs are written.
     #[arg(long, global = true, value_enum, default_value = "pretty", env = "HOLDFAST_LOG_FORMAT")]
     log_format: LogFormat,
-    /// What is logged, such as `info` or `info,holdfast_proxmox=debug`.
-    #[arg(long, global = true, default_value = "info", env = "HOLDFAST_LOG")]
-    log: String,
+    /// What is logged, such as `info,holdfast_proxmox=debug` [default: info for run, warn for plan].
+    #[arg(long, global = true, env = "HOLDFAST_LOG")]
+    log: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -50,13 +55,14 @@ enum Command {
     },
     /// Shows what converging would do, and does nothing.
     Plan {
-        /// A folder, or a commit; the newest commit of the watched branch where it is left out.
+        /// A folder (`.`), or a commit as git names it: a short id, a branch, `main~1`. Without it, the newest
+        /// commit of the watched branch.
         what: Option<String>,
         /// Only this environment.
         #[arg(long)]
         environment: Option<String>,
     },
-    /// Shows how the last commits went.
+    /// Shows how the last commits went, and everything that is wrong. Needs no credentials.
     Status {
         /// For machines.
         #[arg(long)]
@@ -102,21 +108,30 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 async fn dispatch(arguments: Arguments) -> anyhow::Result<Verdict> {
     match &arguments.command {
         Command::Run => {
-            logs::start(arguments.log_format, &arguments.log);
-            logs::quiet_panics();
+            arguments.start_logs("info")?;
             run::run(arguments.read_config()?).await
         }
         Command::Validate { folder } => validate::validate(folder),
         Command::Plan { what, environment } => {
-            logs::start(arguments.log_format, &arguments.log);
+            arguments.start_logs("warn")?;
             plan::plan(arguments.read_config()?, what.as_deref(), environment.as_deref()).await
         }
-        Command::Status { json } => status::status(arguments.read_config()?, *json).await,
+        Command::Status { json } => status::status(&arguments.read_place()?, *json).await,
         Command::Schema { write } => schema::schema(write.as_deref()),
     }
 }
 
 impl Arguments {
+    fn start_logs(&self, default: &str) -> anyhow::Result<()> {
+        logs::start(self.log_format, self.log.as_deref().unwrap_or(default))?;
+        logs::quiet_panics();
+        Ok(())
+    }
+
+    fn read_place(&self) -> anyhow::Result<Place> {
+        Ok(crate::config::read_place(&self.config, self.state.as_deref())?)
+    }
+
     fn read_config(&self) -> anyhow::Result<Config> {
         let credentials = Credentials::new(self.credentials.as_deref());
         Ok(crate::config::read(&self.config, self.state.as_deref(), &credentials)?)

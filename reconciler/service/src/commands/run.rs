@@ -17,77 +17,101 @@ use super::Verdict;
 use super::connect::connect;
 use crate::config::Config;
 use crate::journal::Sqlite;
-use crate::kinds;
-use crate::outbox;
-use crate::ports::{Connections, Mirror, stamp_key};
+use crate::lock::Lock;
+use crate::ports::{Connections, Mirror};
+use crate::{kinds, outbox, stamp_key};
 
 /// How long changes that were begun may take to finish once the service is told to end.
 const END_WITHIN: Duration = Duration::from_mins(2);
 
 pub(super) async fn run(mut config: Config) -> anyhow::Result<Verdict> {
-    std::fs::create_dir_all(&config.state).with_context(|| format!("creating {}", config.state.display()))?;
+    let _lock = Lock::take(&config.state)?;
     let journal = Arc::new(Sqlite::open(&config.state).await?);
     let mirror = Arc::new(Mirror::new(&config)?);
+    let key = stamp_key::find_or_make(config.stamp_key.as_ref(), &config.state)?;
     let connections = Arc::new(connect(&mut config)?);
     let forge =
         config.forge.take().map(holdfast_forge::Forge::new).transpose().context("the section [forge]")?;
-    let engine = Arc::new(engine(&config, mirror.clone(), connections.clone(), journal.clone())?);
+    let engine = Arc::new(engine(&config, mirror.clone(), connections.clone(), journal.clone(), key));
     let validators = Arc::new(kinds::validators());
-    let shutdown = on_signal()?;
+    let signals = Signals::listen()?;
     let wake = Arc::new(Notify::new());
-    info!(site = %config.site, "the service started");
+    info!(site = %config.site, version = env!("CARGO_PKG_VERSION"), "the service started");
     let waking = mirror.wake_on_change(wake.clone());
-    let posting = tokio::spawn(outbox::post_all(journal, forge, config.site.clone(), shutdown.clone()));
-    let mut watching = tokio::spawn(watch(engine, validators, wake, shutdown.clone()));
+    let nothing_more = CancellationToken::new();
+    let posting = tokio::spawn(outbox::post_all(journal, forge, config.site.clone(), nothing_more.clone()));
+    let mut watching = tokio::spawn(watch(engine, validators, wake, signals.end.clone()));
     tokio::select! {
         joined = &mut watching => joined.context("the watcher broke off")?,
-        () = shutdown.cancelled() => {
-            info!("ending: what was begun is finished first");
-            if tokio::time::timeout(END_WITHIN, &mut watching).await.is_err() {
+        () = signals.end.cancelled() => {
+            info!("ending: what was begun is finished first; a second signal ends it at once");
+            let in_time = tokio::select! {
+                biased;
+                () = signals.at_once.cancelled() => false,
+                ended = tokio::time::timeout(END_WITHIN, &mut watching) => ended.is_ok(),
+            };
+            if !in_time {
                 warn!("a change did not finish in time; the next start looks at what became of it");
             }
         }
     }
     drop(waking);
-    shutdown.cancel();
-    // The outbox is durable: what it could not post now, the next start posts.
-    drop(tokio::time::timeout(Duration::from_secs(10), posting).await);
+    // Only now, so that the last words of the runs are posted too. The outbox is durable: what it could not post
+    // by then, the next start posts.
+    nothing_more.cancel();
+    tokio::select! {
+        biased;
+        () = signals.at_once.cancelled() => {}
+        _ = tokio::time::timeout(Duration::from_secs(10), posting) => {}
+    }
     connections.close().await;
     info!("the service ended");
     Ok(Verdict::Good)
 }
 
-/// Wires the engine. Pure but for the stamp key, which is made where there is none.
+/// Wires the engine.
 pub(super) fn engine(
     config: &Config,
     mirror: Arc<Mirror>,
     connections: Arc<Connections>,
     journal: Arc<Sqlite>,
-) -> anyhow::Result<Engine> {
-    let key: [u8; 32] = stamp_key(config.stamp_key.as_ref(), &config.state)?;
-    Ok(Engine {
+    stamp_key: StampKey,
+) -> Engine {
+    Engine {
         site: config.site.clone(),
         kinds: kinds::all(),
         repository: mirror,
         targets: connections,
         journal,
-        stamp_key: StampKey::new(key),
+        stamp_key,
         limits: config.limits.clone(),
         chance: Chance::new(u64::from(std::process::id()) ^ crate::clock::now().unsigned_abs()),
-    })
+    }
 }
 
-/// A token that SIGTERM and SIGINT cancel.
-fn on_signal() -> anyhow::Result<CancellationToken> {
-    let token = CancellationToken::new();
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let cancel = token.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        cancel.cancel();
-    });
-    Ok(token)
+/// What SIGTERM and SIGINT ask for.
+struct Signals {
+    /// The first: to end well.
+    end: CancellationToken,
+    /// The second: to end at once, as a crash would.
+    at_once: CancellationToken,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let signals = Self { end: CancellationToken::new(), at_once: CancellationToken::new() };
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let tokens = [signals.end.clone(), signals.at_once.clone()];
+        tokio::spawn(async move {
+            for token in tokens {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                token.cancel();
+            }
+        });
+        Ok(signals)
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use holdfast_core::manifest;
+use holdfast_core::manifest::{self, Manifest, Tree, render};
 use holdfast_core::report::count;
 
 use super::{Verdict, print};
@@ -12,6 +12,7 @@ pub(super) fn validate(folder: &Path) -> anyhow::Result<Verdict> {
     let tree = directory::read(folder)?;
     match manifest::read(&tree, &kinds::all(), &kinds::validators()) {
         Ok(manifest) => {
+            print_warnings(&manifest, &tree)?;
             let environments = &manifest.site.environments;
             let resources: usize = environments
                 .iter()
@@ -25,5 +26,14 @@ pub(super) fn validate(folder: &Path) -> anyhow::Result<Verdict> {
             print(&problems.render(&tree))?;
             Ok(Verdict::Bad)
         }
+    }
+}
+
+/// What somebody should know although nothing is wrong.
+pub(super) fn print_warnings(manifest: &Manifest, tree: &Tree) -> anyhow::Result<()> {
+    if manifest.warnings.is_empty() {
+        Ok(())
+    } else {
+        print(&format!("{}\n", render(&manifest.warnings, tree)))
     }
 }

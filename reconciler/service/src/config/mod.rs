@@ -58,6 +58,31 @@ pub(crate) fn read(
     parse(&text, state, credentials).map_err(failed)
 }
 
+/// What can be shown without a credential: where the journal is, and whether a forge is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) state: PathBuf,
+    pub(crate) has_forge: bool,
+}
+
+/// Reads the place alone. Mistakes elsewhere in the config do not matter.
+pub(crate) fn read_place(path: &Path, state: Option<&Path>) -> Result<Place, ConfigError> {
+    let failed = |mistake| ConfigError { path: path.to_owned(), mistakes: vec![mistake] };
+    let text =
+        std::fs::read_to_string(path).map_err(|error| failed(format!("it cannot be read: {error}")))?;
+    parse_place(&text, state).map_err(failed)
+}
+
+fn parse_place(text: &str, state: Option<&Path>) -> Result<Place, String> {
+    let table: Table =
+        text.parse().map_err(|error: toml::de::Error| error.to_string().trim_end().to_owned())?;
+    let folder = table.get("state").and_then(toml::Value::as_str).map(PathBuf::from);
+    let state = folder.or_else(|| state.map(Path::to_owned)).ok_or(NO_STATE)?;
+    Ok(Place { state, has_forge: table.contains_key("forge") })
+}
+
+const NO_STATE: &str = "`state` is missing; write a folder, for example `state = \"/var/lib/holdfast\"`";
+
 /// Reads the text of a config.
 fn parse(text: &str, state: Option<&Path>, credentials: &Credentials) -> Result<Config, Vec<String>> {
     let table: Table =
@@ -110,10 +135,7 @@ impl<'a> Reading<'a> {
         };
         let folder = top.text("state").map(PathBuf::from).or_else(|| state.map(Path::to_owned));
         if folder.is_none() {
-            top.mistake::<()>(
-                "state",
-                "is missing; write a folder, for example `state = \"/var/lib/holdfast\"`",
-            );
+            top.mistake::<()>("state", NO_STATE.trim_start_matches("`state` "));
         }
         for section in ["repository", "forge", "proxmox", "vault", "argocd", "ssh", "limits"] {
             top.know(section);

@@ -58,3 +58,13 @@ fn a_text_that_is_no_toml_says_where() {
     let text = mistakes("site = \"home\"\n[repository\n");
     assert!(text.contains("line 2"), "{text}");
 }
+
+#[test]
+fn the_place_needs_no_credential() {
+    let text = include_str!("../../../../deploy/holdfast.toml");
+    let place = parse_place(text, Some(Path::new("/elsewhere"))).unwrap();
+    assert_eq!(place, Place { state: PathBuf::from("/var/lib/holdfast"), has_forge: true });
+    let place = parse_place("site = \"home\"\n", Some(Path::new("/elsewhere"))).unwrap();
+    assert_eq!(place, Place { state: PathBuf::from("/elsewhere"), has_forge: false });
+    assert_eq!(parse_place("", None), Err(NO_STATE.to_owned()));
+}

@@ -1,21 +1,28 @@
 //! The journal: runs and statuses in a database file. Written durably, read as history and as the outbox, never as authority.
 
+mod broken;
+mod history;
 mod statuses;
 
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use holdfast_core::ident::{CommitId, EnvironmentName};
 use holdfast_core::kind::BoxFuture;
 use holdfast_core::plan::Plan;
 use holdfast_core::report::{Report, Status};
 use holdfast_engine::ports::{Context, Journal, JournalError, RunId};
 use sqlx::Transaction;
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use tokio::sync::Notify;
+use tracing::error;
 
 use crate::clock::now;
 
@@ -34,31 +41,56 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the journal in the state folder, or makes it.
+    /// Opens the journal in the state folder, or makes it. A broken one is put aside: with it nothing but history
+    /// is lost, and a home without a service would be worse.
     pub(crate) async fn open(state: &Path) -> anyhow::Result<Self> {
         let path = state.join("journal.sqlite");
+        let opened = match Self::open_file(&path).await {
+            Err(error) if broken::is_broken(&error) => {
+                let aside = broken::put_aside(&path)?;
+                error!(error = %format!("{error:#}"), aside = %aside.display(), "the journal is broken; it was put aside, and a new one is begun");
+                Self::open_file(&path).await
+            }
+            opened => opened,
+        };
+        opened.with_context(|| format!("opening the journal {}", path.display()))
+    }
+
+    async fn open_file(path: &Path) -> anyhow::Result<Self> {
+        // What SQLite puts beside it gets the same permissions.
+        OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+        std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
         let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
+            .filename(path)
             .journal_mode(SqliteJournalMode::Wal)
             // What was recorded survives a power cut: a status that is told final has to stay so.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(Duration::from_secs(10));
-        let journal =
-            Self::connect(options, 4).await.map_err(|error| error.context(path.display().to_string()))?;
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        let journal = Self::connect(options, 4).await?;
+        broken::check(&journal.pool).await?;
         Ok(journal)
     }
 
     /// Opens it to be read, beside a service that runs.
     pub(crate) async fn open_read_only(state: &Path) -> anyhow::Result<Self> {
         let path = state.join("journal.sqlite");
-        if !path.exists() {
+        let context = || format!("reading the journal {}", path.display());
+        if !path.try_exists().with_context(context)? {
             anyhow::bail!("there is no journal at {}; did the service ever run here?", path.display());
         }
+        // Permissions are told better by the system than by SQLite.
+        std::fs::File::open(&path).with_context(context)?;
         let options = SqliteConnectOptions::new().filename(&path).read_only(true);
-        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
-        Ok(Self { pool, posts: Notify::new() })
+        let pool = SqlitePoolOptions::new().max_connections(1);
+        let opened = match pool.clone().connect_with(options.clone()).await {
+            // Where the folder cannot be written, SQLite cannot make the index that several readers share. Nobody
+            // writes then, unless it is there already.
+            Err(_) if !path.with_extension("sqlite-wal").exists() => {
+                pool.connect_with(options.immutable(true)).await
+            }
+            opened => opened,
+        };
+        Ok(Self { pool: opened.with_context(context)?, posts: Notify::new() })
     }
 
     /// A journal for a command that needs none afterwards.
@@ -75,7 +107,12 @@ impl Sqlite {
             .max_lifetime(None)
             .connect_with(options)
             .await?;
-        sqlx::migrate!("./migrations").run(&pool).await?;
+        sqlx::migrate!("./migrations").run(&pool).await.map_err(|error| match error {
+            MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) => anyhow::anyhow!(
+                "it is of another version of Holdfast; move it away, and a new one is begun (only history is lost)"
+            ),
+            other => other.into(),
+        })?;
         Ok(Self { pool, posts: Notify::new() })
     }
 
@@ -133,7 +170,7 @@ impl Journal for Sqlite {
         plan: &'a Plan,
     ) -> BoxFuture<'a, Result<RunId, JournalError>> {
         Box::pin(async move {
-            let plan_json = serde_json::to_string(plan).expect("a plan is plain data");
+            let plan_json = history::of_plan(plan);
             let id: i64 = sqlx::query_scalar(
                 "INSERT INTO runs (environment, commit_id, started_at, plan) VALUES ($1, $2, $3, $4) RETURNING id",
             )
@@ -166,7 +203,7 @@ impl Sqlite {
     /// The end of a run and the status that follows from it, in one transaction; and the history is trimmed.
     async fn finish(&self, run: RunId, report: &Report, status: &Status) -> Result<(), sqlx::Error> {
         let context = Context::Environment(report.environment.clone());
-        let json = serde_json::to_string(report).expect("a report is plain data");
+        let json = history::of_report(report);
         let mut transaction = self.begin().await?;
         sqlx::query("UPDATE runs SET finished_at = $1, report = $2 WHERE id = $3")
             .bind(now())

@@ -1,7 +1,7 @@
 //! The table of statuses: what is wanted on each commit, and what of it still has to be posted.
 
 use holdfast_core::ident::CommitId;
-use holdfast_core::report::Status;
+use holdfast_core::report::{Problem, Report, Status};
 use holdfast_engine::ports::Context;
 use holdfast_forge::outbox::{self, Row};
 use serde::Serialize;
@@ -75,11 +75,11 @@ pub(super) async fn pending(
     Ok(rows.iter().filter_map(key).collect())
 }
 
-/// Forgets the oldest statuses that are final and posted.
+/// Forgets the oldest statuses that are final and posted; far older ones also where they could never be posted.
 pub(super) async fn trim(connection: &mut SqliteConnection, keep: i64) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "DELETE FROM statuses WHERE due = 0 AND state <> 'pending' AND rowid <=
-           (SELECT MAX(rowid) FROM statuses) - $1",
+        "DELETE FROM statuses WHERE state <> 'pending' AND rowid <= (SELECT MAX(rowid) FROM statuses)
+           - CASE WHEN due = 0 THEN $1 ELSE 2 * $1 END",
     )
     .bind(keep)
     .execute(connection)
@@ -104,15 +104,17 @@ pub(crate) struct Latest {
     pub(crate) description: String,
     /// Seconds since 1970.
     pub(crate) changed_at: i64,
-    /// Whether the forge has it. True as well where no forge is asked.
+    /// Whether the forge has it.
     pub(crate) posted: bool,
+    /// What the last run toward this commit left wrong, whatever its status says.
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl Sqlite {
-    /// Everything that has to be posted, with its time.
+    /// Everything that has to be posted, with its time; the newest first.
     pub(crate) async fn due(&self) -> Result<Vec<Due>, sqlx::Error> {
         let rows =
-            sqlx::query("SELECT commit_id, context, outbox FROM statuses WHERE due = 1 ORDER BY changed_at")
+            sqlx::query("SELECT commit_id, context, outbox FROM statuses WHERE due = 1 ORDER BY rowid DESC")
                 .fetch_all(&self.pool)
                 .await?;
         rows.iter()
@@ -149,20 +151,34 @@ impl Sqlite {
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows
-            .iter()
-            .filter_map(|row| {
-                let (commit, _) = key(row)?;
-                Some(Latest {
-                    context: row.get("context"),
-                    commit,
-                    state: row.get("state"),
-                    description: row.get("description"),
-                    changed_at: row.get("changed_at"),
-                    posted: row.get::<i64, _>("due") == 0,
-                })
-            })
-            .collect())
+        let mut latest = Vec::new();
+        for row in &rows {
+            let Some((commit, context)) = key(row) else { continue };
+            latest.push(Latest {
+                problems: self.problems(&commit, &context).await?,
+                context: row.get("context"),
+                commit,
+                state: row.get("state"),
+                description: row.get("description"),
+                changed_at: row.get("changed_at"),
+                posted: row.get::<i64, _>("due") == 0,
+            });
+        }
+        Ok(latest)
+    }
+
+    /// What the last run of an environment left wrong, if it was one toward this commit.
+    async fn problems(&self, commit: &CommitId, context: &Context) -> Result<Vec<Problem>, sqlx::Error> {
+        let Context::Environment(environment) = context else { return Ok(Vec::new()) };
+        let json: Option<String> = sqlx::query_scalar(
+            "SELECT report FROM runs WHERE environment = $1 AND report IS NOT NULL ORDER BY id DESC LIMIT 1",
+        )
+        .bind(environment.as_str())
+        .fetch_optional(&self.pool)
+        .await?;
+        // One of another version may read differently.
+        let report: Option<Report> = json.and_then(|json| serde_json::from_str(&json).ok());
+        Ok(report.filter(|report| report.commit == *commit).map_or_else(Vec::new, |report| report.problems()))
     }
 }
 

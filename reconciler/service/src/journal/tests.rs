@@ -33,10 +33,137 @@ async fn what_was_wanted_survives_a_restart() {
     let journal = Sqlite::open(folder.path()).await.unwrap();
     assert_eq!(journal.pending().await.unwrap(), [(commit('a'), core())]);
     assert_eq!(journal.due().await.unwrap().len(), 2);
-    let mode = std::os::unix::fs::PermissionsExt::mode(
-        &std::fs::metadata(folder.path().join("journal.sqlite")).unwrap().permissions(),
-    );
-    assert_eq!(mode & 0o777, 0o600);
+    for name in ["journal.sqlite", "journal.sqlite-wal"] {
+        let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_broken_file_is_put_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    std::fs::write(&path, "this is no database".repeat(1_000)).unwrap();
+    let journal = Sqlite::open(folder.path()).await.unwrap();
+    assert_eq!(journal.pending().await.unwrap(), []);
+    assert!(folder.path().join("journal.sqlite.broken").is_file());
+}
+
+#[tokio::test]
+async fn a_file_with_a_broken_page_is_put_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.sqlite");
+    {
+        let journal = Sqlite::open(folder.path()).await.unwrap();
+        for digit in ['a', 'b', 'c'] {
+            let text = "long ".repeat(30);
+            journal.set_status(&commit(digit), &core(), &status(StatusState::Failure, &text)).await.unwrap();
+        }
+        journal.pool.close().await;
+    }
+    let mut bytes = std::fs::read(&path).unwrap();
+    let pages = bytes.len() / 4096;
+    bytes[4096 * (pages - 1)..].fill(0xff);
+    bytes[4096 * (pages - 3)..4096 * (pages - 2)].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    let journal = Sqlite::open(folder.path()).await.unwrap();
+    assert_eq!(journal.latest().await.unwrap().len(), 0);
+    assert!(folder.path().join("journal.sqlite.broken").is_file());
+}
+
+#[tokio::test]
+async fn a_journal_of_a_later_version_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let journal = Sqlite::open(folder.path()).await.unwrap();
+        sqlx::query(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (99, 'of tomorrow', 1, x'00', 0)",
+        )
+        .execute(&journal.pool)
+        .await
+        .unwrap();
+    }
+    let error = Sqlite::open(folder.path()).await.map(drop).unwrap_err();
+    assert!(format!("{error:#}").contains("of another version of Holdfast; move it away"), "{error:#}");
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_written_can_still_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Sqlite::open_read_only(folder.path()).await.map(drop).unwrap_err();
+    assert!(error.to_string().contains("did the service ever run here?"), "{error}");
+    let journal = Sqlite::open(folder.path()).await.unwrap();
+    journal.set_status(&commit('a'), &core(), &status(StatusState::Success, "converged")).await.unwrap();
+    let beside = Sqlite::open_read_only(folder.path()).await.unwrap();
+    assert_eq!(beside.latest().await.unwrap().len(), 1, "while the service runs");
+    beside.pool.close().await;
+    journal.pool.close().await;
+    let after = Sqlite::open_read_only(folder.path()).await.unwrap();
+    assert_eq!(after.latest().await.unwrap().len(), 1, "after it ended");
+    assert!(after.set_status(&commit('b'), &core(), &status(StatusState::Success, "x")).await.is_err());
+}
+
+#[tokio::test]
+async fn of_a_plan_and_a_report_no_file_is_kept_and_nothing_without_bounds() {
+    use holdfast_core::any_kind::PlannedStep;
+    use holdfast_core::ident::ResourceId;
+    use holdfast_core::kind::{Risk, TargetError};
+    use holdfast_core::plan::{Action, Item};
+
+    let journal = Sqlite::in_memory().await.unwrap();
+    let environment = EnvironmentName::new("core").unwrap();
+    let id = |n: usize| ResourceId::parse_in(&environment, &format!("Host/n{n}")).unwrap();
+    let step = PlannedStep {
+        text: "replace /etc/motd".to_owned(),
+        risk: Risk::Quiet,
+        changes: Vec::new(),
+        secrets: Vec::new(),
+        step: serde_json::json!({ "content": "the whole file" }),
+    };
+    let keep = Item { id: id(1), action: Action::Keep };
+    let change = Item { id: id(2), action: Action::Update(vec![step.clone()]) };
+    let plan = |items| Plan {
+        environment: environment.clone(),
+        items,
+        notices: BTreeSet::new(),
+        unseen: BTreeMap::new(),
+    };
+    let json = history::of_plan(&plan(vec![keep, change]));
+    assert!(json.contains("replace /etc/motd") && !json.contains("the whole file"), "{json}");
+    assert!(!json.contains("core/Host/n1"), "{json}");
+    let long = PlannedStep { text: "x".repeat(2_000), ..step };
+    let many = (0..1_000).map(|n| Item { id: id(n), action: Action::Create(vec![long.clone()]) }).collect();
+    assert_eq!(history::of_plan(&plan(many)), r#"{"environment":"core","tooLong":1000}"#);
+
+    let failed =
+        Outcome::Failed { step: "x".to_owned(), error: TargetError::rejected("x", "y".repeat(2_000)) };
+    let report = Report {
+        environment: environment.clone(),
+        commit: commit('a'),
+        outcomes: (0..1_000).map(|n| (id(n), failed.clone())).collect(),
+        unseen: BTreeMap::new(),
+    };
+    let run = journal.run_started(&commit('a'), &plan(Vec::new())).await.unwrap();
+    journal.run_finished(run, &report, &report.status()).await.unwrap();
+    let latest = journal.latest().await.unwrap();
+    let told = latest[0].problems.len();
+    assert!((100..1_000).contains(&told), "{told}");
+    assert!(latest[0].problems[0].text.starts_with("failed: Host/n0: x: yyy"));
+}
+
+#[tokio::test]
+async fn what_can_never_be_posted_is_forgotten_at_last() {
+    let journal = Sqlite::in_memory().await.unwrap();
+    let mut connection = journal.pool.acquire().await.unwrap();
+    for digit in "0123456789abcdef".chars() {
+        let converged = status(StatusState::Success, "converged");
+        statuses::want(&mut connection, &commit(digit), &core(), &converged, 1).await.unwrap();
+    }
+    statuses::trim(&mut connection, 4).await.unwrap();
+    drop(connection);
+    assert_eq!(journal.due().await.unwrap().len(), 8);
+    assert_eq!(journal.due().await.unwrap()[0].commit, commit('f'), "the newest first");
 }
 
 #[tokio::test]
