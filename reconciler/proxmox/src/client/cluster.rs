@@ -14,7 +14,7 @@ use crate::size::Bytes;
 /// What GET /cluster/resources lists. What the token may not audit is left out of it without a word.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Cluster {
-    /// Whether each node is online. Empty where the token may not see nodes.
+    /// Whether each node is online. Every token sees all of them.
     pub(crate) nodes: BTreeMap<String, bool>,
     /// Virtual machines and containers, which share their numbers.
     pub(crate) guests: BTreeMap<Vmid, Guest>,
@@ -83,16 +83,15 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// Whether requests about things on this node have an answer. A node that is not listed is one that
-    /// the token may not see, as long as it sees none at all.
+    /// Whether requests about things on this node have no answer.
     pub(crate) fn is_offline(&self, node: &str) -> bool {
         self.nodes.get(node) == Some(&false)
     }
 
-    /// The nodes, where they are known and this one is not among them.
+    /// The nodes, where this one is not among them.
     pub(crate) fn instead_of(&self, node: &str) -> Option<String> {
         let names: Vec<String> = self.nodes.keys().map(|name| format!("`{name}`")).collect();
-        (!names.is_empty() && !self.nodes.contains_key(node)).then(|| names.join(", "))
+        (!self.nodes.contains_key(node)).then(|| names.join(", "))
     }
 }
 
@@ -201,9 +200,14 @@ pub(crate) fn tags_have_case(options: &Value) -> bool {
 }
 
 impl Client {
-    /// GET /cluster/resources, all types.
+    /// GET /cluster/resources, all types. Nodes are listed to everybody, those that are down too, so a list
+    /// without any is no list.
     pub(crate) async fn cluster(&self) -> Result<Cluster, ApiError> {
-        Cluster::read(&self.http().get("/cluster/resources", &[]).await?)
+        let cluster = Cluster::read(&self.http().get("/cluster/resources", &[]).await?)?;
+        if cluster.nodes.is_empty() {
+            return Err(ApiError::Partial("it lists not a single node"));
+        }
+        Ok(cluster)
     }
 
     /// GET /access/permissions of the token itself.

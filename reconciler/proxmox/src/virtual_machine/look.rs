@@ -1,8 +1,9 @@
 //! Looking: which guests there are, whose they are, and what a wanted one that is not listed really means.
 //!
 //! A look in scope `All` at N wanted or marked guests costs N+3 requests: the list, the token's rights, the
-//! cluster's options, and one a guest. Only a guest with something open costs more: a power state that the
-//! list does not know yet, a host key that is not pinned yet, an address from DHCP (one request each).
+//! cluster's options, and one a guest, be it there (its configuration) or not (whether its number is free).
+//! Only a guest with something open costs more: a power state that the list does not know yet, a host key
+//! that is not pinned yet, an address from DHCP (one request each).
 //! A look in scope `Only` at one guest costs five: the list, the options, its configuration, its exact power,
 //! its running tasks; three where it is not there, of which the last one tells that its number is free.
 
@@ -44,7 +45,7 @@ struct View<'a> {
     realm: &'a Realm,
     scope: Scope,
     cluster: Cluster,
-    /// Read in scope `All` alone; in scope `Only` it is asked whether a number is free.
+    /// Read in scope `All` alone, which tells by them whether it is complete.
     rights: Option<Rights>,
     tags_have_case: bool,
     /// Nodes that did not answer within this look: their other guests are not asked for any more.
@@ -169,13 +170,13 @@ impl<'a> View<'a> {
             let tasks = self.client.running_tasks(&at).await.map_err(|error| error.during(&doing))?;
             state.task = tasks.into_iter().next();
         }
-        if let Some(spec) = spec {
-            self.ask_agent(&at, spec, &mut state).await;
-        }
         let (owner, mark) = whose(self.realm, &marks, state.vmid, state.uuid.as_deref());
         if let (Owner::Ours(id), Some(mark)) = (&owner, &mark) {
             let half_made = mark.object == State::new_object(state.vmid);
             state.mark = Some(SeenMark { name: id.name.clone(), half_made });
+        }
+        if let Some(spec) = spec {
+            self.ask_agent(&at, spec, &mut state).await;
         }
         Ok(Read { state, owner, mark })
     }
@@ -242,30 +243,36 @@ impl<'a> View<'a> {
             let why = format!("vm {} of the same name cannot be read, and may be it", namesake.vmid);
             return Seen::Unknown(TargetError::unavailable(doing, why));
         }
-        let hidden = |why: &str| {
-            let why = format!(
-                "{why}: grant `VM.Audit` on `/vms` to the token and to its user, passed on to all guests"
-            );
-            Seen::Unknown(TargetError::rejected(&doing, why))
-        };
-        match &self.rights {
-            Some(rights) if !rights.allow("VM.Audit", &format!("/vms/{vmid}")) => {
-                return hidden(&format!(
-                    "the token lacks `VM.Audit` on `/vms/{vmid}`, so it cannot tell whether it is there"
-                ));
-            }
-            Some(_) => {}
-            None => match self.client.is_taken(vmid).await {
-                Ok(false) => {}
-                Ok(true) => return hidden("the number is taken by a guest that the token may not see"),
-                Err(error) => return Seen::Unknown(error.during(&doing)),
-            },
+        if let Err(error) = self.is_free(vmid, &doing).await {
+            return Seen::Unknown(error);
         }
         // It would have to be made, which a wrong node makes impossible.
         match preflight::node(&self.cluster, &format!("making vm {vmid}"), &spec.node) {
             Ok(()) => Seen::Absent,
             Err(error) => Seen::Unknown(error),
         }
+    }
+
+    /// Whether a number that is not listed is free: nobody has it, not even out of the token's sight.
+    async fn is_free(&self, vmid: Vmid, doing: &str) -> Result<(), TargetError> {
+        let sees = |rights: &Rights| {
+            if rights.allow("VM.Audit", &format!("/vms/{vmid}")) {
+                return Ok(());
+            }
+            let why = format!(
+                "the token lacks `VM.Audit` on `/vms/{vmid}`, so it cannot tell what is there: grant it on `/vms` to the token and to its user, passed on to all guests"
+            );
+            Err(TargetError::rejected(doing, why))
+        };
+        self.rights.as_ref().map_or(Ok(()), sees)?;
+        if !self.client.is_taken(vmid).await.map_err(|error| error.during(doing))? {
+            return Ok(());
+        }
+        if self.rights.is_none() {
+            sees(&self.client.rights().await.map_err(|error| error.during(doing))?)?;
+        }
+        // Made since the list was, or missing in a list that is not whole.
+        Err(TargetError::unavailable(doing, "the number is taken, by a guest that was not listed"))
     }
 
     /// What carries our tag and no wanted number: ours under another name, somebody else's, or a copy.
