@@ -24,6 +24,9 @@ pub(crate) enum ApiError {
     TooLarge(usize),
     #[error("the answer cannot be read: {0}")]
     Unreadable(String),
+    /// It is well formed, and cannot be all there is.
+    #[error("the answer is not whole: {0}")]
+    Partial(&'static str),
     /// It answered with a status of 400 or more.
     #[error("{}", .0.text())]
     Refused(Refused),
@@ -57,6 +60,10 @@ const PASSING: &[&str] = &[
     "configuration file '",
     "config file already exists",
     "already exists on node",
+    ".conf.tmp' - file exists",
+    // It was seen to run, or not to, a while ago.
+    "is running - destroy failed",
+    " not running",
     "received interrupt",
     "interrupted by signal",
     "connection timed out",
@@ -120,7 +127,7 @@ impl ApiError {
                 ),
             ),
             Self::TooLarge(_) | Self::Unreadable(_) => TargetError::rejected(doing, self),
-            Self::Unreachable(_) | Self::Broken(_) | Self::Timeout(_) => {
+            Self::Unreachable(_) | Self::Broken(_) | Self::Timeout(_) | Self::Partial(_) => {
                 TargetError::unavailable(doing, self)
             }
         }
@@ -259,6 +266,9 @@ mod tests {
             "cluster not ready - no quorum?",
             "Configuration file 'nodes/n1/qemu-server/100.conf' does not exist",
             "unable to create VM 101 - VM 101 already exists on node 'n1'",
+            "unable to open file '/etc/pve/nodes/n1/qemu-server/101.conf.tmp' - File exists",
+            "VM 101 is running - destroy failed",
+            "VM 101 not running",
         ] {
             assert!(during(500, text).is_unavailable(), "{text}");
         }

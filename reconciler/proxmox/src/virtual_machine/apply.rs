@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_core::ident::Name;
-use holdfast_core::kind::{Kind as _, StepResult, TargetError};
+use holdfast_core::kind::{Kind as _, Owner, StepResult, TargetError};
 use holdfast_core::mark::{Mark, Realm};
 use holdfast_core::secret::Secrets;
 use secrecy::ExposeSecret as _;
@@ -12,10 +12,12 @@ use tracing::{info, warn};
 use super::notes::Notes;
 use super::state::State;
 use super::step::{Clone, Configure, Step};
-use super::{VirtualMachine, preflight};
+use super::whose::whose;
+use super::{VirtualMachine, preflight, read};
 use crate::client::Client;
 use crate::client::errors::ApiError;
 use crate::client::guests::Place;
+use crate::client::property::boolean;
 use crate::names::Vmid;
 
 /// A full clone copies disks.
@@ -88,12 +90,35 @@ impl Actor<'_> {
                 result => result,
             },
             Step::Shutdown { at, force } => {
+                if *force {
+                    self.is_to_go(doing, at).await?;
+                }
                 let force = if *force { "1" } else { "0" };
                 self.power(doing, at, "shutdown", &[("timeout", SHUTDOWN), ("forceStop", force)]).await
             }
             Step::Reboot { at, .. } => self.power(doing, at, "reboot", &[("timeout", SHUTDOWN)]).await,
-            Step::Destroy { at } => self.finish(doing, self.client.destroy(at).await, TASK).await,
+            Step::Destroy { at } => {
+                self.is_to_go(doing, at).await?;
+                self.finish(doing, self.client.destroy(at).await, TASK).await
+            }
         }
+    }
+
+    /// Whether what is at the number now is the guest that was seen, ours and without protection. The API takes
+    /// no digest with a removal, and others may have been removed for minutes before it.
+    async fn is_to_go(&self, doing: &str, at: &Place) -> Result<(), TargetError> {
+        let config = self.client.config(at).await.map_err(|error| error.during(doing))?;
+        let value = |key: &str| config.values.get(key).map(String::as_str).unwrap_or_default();
+        let (_, marks) = Notes::parse(value("description"));
+        let (owner, _) = whose(self.realm, &marks, at.vmid, read::uuid(&config).as_deref());
+        if !matches!(owner, Owner::Ours(id) if id.kind == VirtualMachine::NAME && id.name == *self.name) {
+            let why = "it does not carry its mark any more; another guest may have taken its place";
+            return Err(TargetError::unavailable(doing, why));
+        }
+        if boolean(value("protection")) {
+            return Err(TargetError::unavailable(doing, "somebody protected it from removal meanwhile"));
+        }
+        Ok(())
     }
 
     async fn clone_template(&self, doing: &str, clone: &Clone) -> Done {

@@ -65,12 +65,16 @@ fn remove(seen: &State) -> Next<Step> {
         ));
     }
     let at = place(seen);
-    match seen.running {
-        Power::Stopped => Next::Do(vec![Step::Destroy { at }]),
-        Power::Running => {
+    match (seen.running, &seen.ha) {
+        (Power::Stopped, _) => Next::Do(vec![Step::Destroy { at }]),
+        (Power::Running, None) => {
             Next::Do(vec![Step::Shutdown { at: at.clone(), force: true }, Step::Destroy { at }])
         }
-        Power::Unknown => unknown_power(seen),
+        // Its manager is only asked to stop it, so that it is seen to be stopped before it goes.
+        (Power::Running, Some(_)) => {
+            ha_stops(seen).unwrap_or_else(|| Next::Do(vec![Step::Shutdown { at, force: true }]))
+        }
+        (Power::Unknown, _) => unknown_power(seen),
     }
 }
 
@@ -170,14 +174,20 @@ fn power(want: &Spec, seen: &State) -> Next<Step> {
         (true, Power::Stopped) if matches!(ha, "started" | "starting" | "request_start") => {
             Next::Wait(format!("the HA manager starts vm {vmid}"))
         }
-        (false, Power::Running) if matches!(ha, "stopped" | "stopping" | "request_stop") => {
-            Next::Wait(format!("the HA manager stops vm {vmid}"))
-        }
         (true, Power::Stopped) => Next::Do(vec![Step::Start { at: place(seen) }]),
-        (false, Power::Running) => Next::Do(vec![Step::Shutdown { at: place(seen), force: false }]),
+        (false, Power::Running) => {
+            ha_stops(seen).unwrap_or_else(|| Next::Do(vec![Step::Shutdown { at: place(seen), force: false }]))
+        }
         (false, Power::Stopped) => Next::Settled,
         (true, Power::Running) => running(want, seen),
     }
+}
+
+/// What is waited for where the HA manager was asked to stop a guest that still runs.
+fn ha_stops(seen: &State) -> Option<Next<Step>> {
+    let ha = seen.ha.as_deref().unwrap_or_default();
+    matches!(ha, "stopped" | "stopping" | "request_stop")
+        .then(|| Next::Wait(format!("the HA manager stops vm {}", seen.vmid)))
 }
 
 /// It runs: what waits for a restart, and whether its host key is known.

@@ -41,8 +41,7 @@ impl State {
             tags: split_tags(value("tags").unwrap_or_default()).into_iter().map(fold).collect(),
             notes,
             mark: None,
-            uuid: value("smbios1")
-                .and_then(|text| Properties::parse(text, "uuid")?.get("uuid").map(str::to_lowercase)),
+            uuid: uuid(config),
             pending: config.pending.clone(),
             digest: config.digest.clone(),
             agent_host_key: None,
@@ -50,6 +49,12 @@ impl State {
         };
         (state, marks)
     }
+}
+
+/// Its SMBIOS uuid, in lower case.
+pub(super) fn uuid(config: &Config) -> Option<String> {
+    let smbios = Properties::parse(config.values.get("smbios1")?, "uuid")?;
+    smbios.get("uuid").map(str::to_lowercase)
 }
 
 /// In mebibytes; `current=2048` since the key became a property string.
