@@ -33,14 +33,15 @@ pub(super) enum Configured {
     Steps(Vec<Step>),
 }
 
-/// Whether a key of the configuration is one that the manifest speaks of.
+/// Whether a key of the configuration is one that the manifest speaks of. The disk's is not: it grows at once,
+/// and what waits for a restart there is somebody else's wish.
 pub(super) fn is_declared(want: &Spec, key: &str) -> bool {
     match key {
         "cores" | "memory" => true,
         "net0" => want.network.is_some(),
         "agent" => want.agent.is_some(),
         CLOUD_INIT_SLOT => want.cloud_init.is_some(),
-        _ => want.disk.as_ref().is_some_and(|disk| disk.slot.as_str() == key),
+        _ => false,
     }
 }
 
