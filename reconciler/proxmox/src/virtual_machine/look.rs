@@ -174,6 +174,8 @@ impl<'a> View<'a> {
         if let (Owner::Ours(id), Some(mark)) = (&owner, &mark) {
             let half_made = mark.object == State::new_object(state.vmid);
             state.mark = Some(SeenMark { name: id.name.clone(), half_made });
+        } else {
+            state.notes = state.notes.without_ours();
         }
         if let Some(spec) = spec {
             self.ask_agent(&at, spec, &mut state).await;

@@ -2,6 +2,8 @@
 //!
 //! # Who is known by what
 //! The guest is its VMID; its node is a fact, since it may migrate, and its name is given once, with the clone.
+//! A guest of nobody is adopted only if it bears the resource's name already: a wrong number, or one that
+//! somebody else was faster to take, must not make another's guest ours.
 //! The mark is the line `holdfast: …` in its notes and names VMID and SMBIOS uuid; the tag `holdfast` is how a
 //! look finds it. A clone is marked with its VMID alone until its uuid is known. More lines in the notes keep
 //! what reads back nowhere else: the pinned SSH host key, the stamp of the password that was set, and the tags

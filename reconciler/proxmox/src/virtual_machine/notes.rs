@@ -56,6 +56,12 @@ impl Notes {
         (notes, marks)
     }
 
+    /// What is left of the notes on a guest without a mark of ours: lines that were copied together with a
+    /// mark say nothing about this guest, with or without it.
+    pub(crate) fn without_ours(self) -> Self {
+        Self { text: self.text, ..Self::default() }
+    }
+
     /// The description to write: what people wrote, an empty line, and ours with the mark first.
     pub(crate) fn render(&self, mark: &Mark) -> String {
         let mut lines = Vec::new();

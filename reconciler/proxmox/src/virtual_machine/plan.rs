@@ -83,7 +83,7 @@ fn converge(name: &Name, want: &Spec, seen: &State) -> Next<Step> {
     if let Some(wait) = busy(seen) {
         return wait;
     }
-    if let Some(refusal) = impossible(want, seen) {
+    if let Some(refusal) = impossible(name, want, seen) {
         return Next::Refuse(refusal);
     }
     if seen.running == Power::Unknown {
@@ -101,7 +101,7 @@ fn converge(name: &Name, want: &Spec, seen: &State) -> Next<Step> {
 }
 
 /// What no change in place can bring about; told before anything is written.
-fn impossible(want: &Spec, seen: &State) -> Option<Refusal> {
+fn impossible(name: &Name, want: &Spec, seen: &State) -> Option<Refusal> {
     let vmid = seen.vmid;
     if want.vmid != vmid {
         return Some(Refusal::new(
@@ -114,6 +114,11 @@ fn impossible(want: &Spec, seen: &State) -> Option<Refusal> {
             format!("vm {vmid} is a template, which never becomes a guest again"),
             "declare another VMID",
         ));
+    }
+    if seen.mark.is_none()
+        && let Some(refusal) = stranger(name, seen)
+    {
+        return Some(refusal);
     }
     let disk = want.disk.as_ref()?;
     let slot = &disk.slot;
@@ -136,6 +141,26 @@ fn impossible(want: &Spec, seen: &State) -> Option<Refusal> {
             format!("the disk would shrink from {size} to {}", disk.size),
             format!("declare at least {size} for `disk.size`: a disk only grows"),
         )
+    })
+}
+
+/// Why a guest that nobody manages is not adopted: a wrong number in a manifest, or one that somebody else was
+/// faster to take, must not turn another's guest into ours. Its own name says which one is meant.
+fn stranger(name: &Name, seen: &State) -> Option<Refusal> {
+    let vmid = seen.vmid;
+    let called = seen.name.as_deref();
+    let host = called.map(|called| called.split_once('.').map_or(called, |(host, _)| host));
+    if [called, host].into_iter().flatten().any(|text| text.eq_ignore_ascii_case(name.as_str())) {
+        return None;
+    }
+    let called =
+        called.map_or_else(|| "has no name".to_owned(), |called| format!("called `{called}`, not `{name}`"));
+    Some(Refusal {
+        why: format!("vm {vmid} is nobody's and {called}"),
+        ways_out: vec![
+            "declare a number that is free, if it is another guest".to_owned(),
+            format!("or name it `{name}` to have it adopted, with `qm set {vmid} --name {name}`"),
+        ],
     })
 }
 

@@ -23,6 +23,7 @@ impl State {
         let fold = |tag: String| if tags_have_case { tag } else { tag.to_lowercase() };
         let state = Self {
             vmid: guest.vmid,
+            name: value("name").map(ToOwned::to_owned),
             node: guest.node.clone(),
             template: guest.template || flag("template"),
             running: Power::read(&guest.status),

@@ -19,7 +19,8 @@ use crate::size::Size;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Spec {
-    /// The guest's number in the cluster. A guest that is there and nobody's is adopted.
+    /// The guest's number in the cluster. A guest that is there, nobody's, and called like the resource, is
+    /// adopted.
     pub vmid: Vmid,
     /// The node on which the guest is created. Where it runs afterwards is not compared: it may migrate.
     pub node: NodeName,

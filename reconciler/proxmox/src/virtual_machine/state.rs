@@ -16,6 +16,9 @@ use crate::size::Bytes;
 #[expect(clippy::struct_excessive_bools, reason = "each is one flag of the configuration")]
 pub struct State {
     pub vmid: Vmid,
+    /// What it is called, which nothing depends on but whether it is adopted.
+    #[serde(default)]
+    pub name: Option<String>,
     /// Where it is now.
     pub node: String,
     /// Whether it has become a template.
