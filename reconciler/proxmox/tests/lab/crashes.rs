@@ -1,0 +1,120 @@
+//! A crash at every place, and a connection that is cut at every request: what comes after just goes on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::iter;
+use holdfast_lab::http::{Fault, Moment};
+use holdfast_lab::proxmox::{Event, TaskMode};
+use tokio::sync::Notify;
+
+use crate::manifests::whole;
+use crate::world::{Lab, NAME, Rest};
+
+/// Labs that live at once.
+const AT_ONCE: usize = 12;
+
+/// It goes on to the end, and there is one guest.
+async fn goes_on(lab: &Lab, place: &str) {
+    let (_, rest) = lab.converge(NAME, &whole()).await;
+    assert_eq!(rest, Rest::Settled, "{place}");
+    lab.is_whole();
+    let history = lab.pve.world().history;
+    let count = |is: fn(&Event) -> bool| history.iter().filter(|event| is(event)).count();
+    assert_eq!(count(|event| matches!(event, Event::Cloned { .. })), 1, "{place}");
+    assert_eq!(count(|event| matches!(event, Event::Started { .. })), 1, "{place}");
+    lab.is_settled(NAME, &whole()).await;
+}
+
+/// How many requests a guest takes from nothing to settled, when nothing goes wrong.
+async fn requests() -> usize {
+    let lab = Lab::start().await;
+    lab.converge(NAME, &whole()).await;
+    lab.wire.requests().len()
+}
+
+#[tokio::test]
+async fn a_crash_after_any_step_just_continues() {
+    for crash in 1..=5 {
+        let mut lab = Lab::start().await;
+        let mut steps = 0;
+        while steps < crash {
+            match lab.turn(NAME, &whole()).await {
+                Ok(done) => steps += done.len(),
+                Err(rest) => assert!(rest.is_tried_again(), "{rest:?}"),
+            }
+        }
+        lab = lab.reborn();
+        goes_on(&lab, &format!("after step {crash}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_crash_at_any_request_just_continues() {
+    let places = (0..requests().await).flat_map(|at| [(at, Moment::Before), (at, Moment::After)]);
+    iter(places)
+        .for_each_concurrent(AT_ONCE, |(at, moment)| async move {
+            let lab = Lab::start().await;
+            let crash = Arc::new(Notify::new());
+            let (crashes, mut count) = (Arc::clone(&crash), 0);
+            lab.wire.watch(move |_, now| {
+                if now == moment {
+                    count += 1;
+                    if count == at + 1 {
+                        crashes.notify_one();
+                    }
+                }
+            });
+            let spec = whole();
+            tokio::select! {
+                biased;
+                () = crash.notified() => {}
+                _ = lab.converge(NAME, &spec) => {}
+            }
+            goes_on(&lab.reborn(), &format!("{moment:?} request {at}")).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_at_any_request_is_no_failure() {
+    let places = (0..requests().await).flat_map(|at| [(at, Fault::CutBefore), (at, Fault::CutAfter)]);
+    iter(places)
+        .for_each_concurrent(AT_ONCE, |(at, fault)| async move {
+            let lab = Lab::start().await;
+            let count = AtomicUsize::new(0);
+            lab.wire.fail_next(move |_| count.fetch_add(1, Ordering::Relaxed) == at, fault);
+            goes_on(&lab, &format!("{fault:?} at request {at}")).await;
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_is_looked_after() {
+    for kind in ["qmclone", "qmconfig", "resize", "qmstart"] {
+        for done in [true, false] {
+            if (kind, done) == ("qmclone", false) {
+                continue;
+            }
+            let lab = Lab::start().await;
+            lab.pve.next_task(kind, TaskMode::Lost { done });
+            goes_on(&lab, &format!("{kind}, done: {done}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clone_that_is_killed_half_way_is_left_to_a_person() {
+    let lab = Lab::start().await;
+    lab.pve.next_task("qmclone", TaskMode::Lost { done: false });
+    let (done, rest) = lab.go(NAME, &whole()).await;
+    assert_eq!(done, Vec::<String>::new());
+    assert!(rest.is_tried_again() && rest.why().contains("outcome unknown"), "{rest:?}");
+    let (done, rest) = lab.go(NAME, &whole()).await;
+    assert_eq!((done.len(), rest), (0, Rest::Waits("vm 101 is locked (clone)".to_owned())));
+    // Somebody sees the remains, and clears them away.
+    lab.pve.remove(101).unwrap();
+    let (_, rest) = lab.converge(NAME, &whole()).await;
+    assert_eq!(rest, Rest::Settled);
+}
