@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use holdfast_core::kind::{Change, Risk, Step};
+use holdfast_core::report::count;
 use holdfast_core::secret::SecretRef;
 use serde::{Deserialize, Serialize};
 
@@ -200,7 +201,9 @@ fn old_content(entry: &Entry) -> String {
 
 fn new_content(file: &File) -> String {
     match file.content.plain() {
-        Some(text) => format!("{} lines, sha256 {}", text.lines().count(), &file.content.digest()[..12]),
+        Some(text) => {
+            format!("{}, sha256 {}", count(text.lines().count(), "line"), &file.content.digest()[..12])
+        }
         None => "text with a secret".to_owned(),
     }
 }
