@@ -67,7 +67,8 @@ fn collect(root: &Path, folder: &Path, name: &str, prints: &mut Prints) {
 pub(crate) fn leftovers(home: &Home) -> Vec<String> {
     let left = |path: &String| {
         let inside = path.split_once(':').map_or("", |(_, inside)| inside);
-        let in_state = inside.starts_with("var/lib/holdfast/") && inside != "var/lib/holdfast/ledger";
+        let kept = ["var/lib/holdfast/ledger", "var/lib/holdfast/lock"];
+        let in_state = inside.starts_with("var/lib/holdfast/") && !kept.contains(&inside);
         let name = inside.rsplit('/').next().unwrap_or_default();
         in_state || name.contains(".holdfast")
     };

@@ -1,6 +1,8 @@
 //! The real binary against the lab: what one push, one crash and one mistake lead to.
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod first_push;
 #[cfg(test)]
 mod hosts;
@@ -12,3 +14,5 @@ mod second_look;
 mod small;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod trap;
