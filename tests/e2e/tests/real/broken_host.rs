@@ -22,6 +22,7 @@ async fn what_apt_and_systemd_say_is_heard() {
     a_lock_is_waited_for(&home, &guest).await;
     an_unknown_package_is_told(&home, &guest, &service).await;
     a_unit_that_fails_says_why(&home, &guest, &service).await;
+    another_host_key_is_not_trusted(&home, &guest).await;
     assert!(service.is_running());
     drop((service, guest));
     cluster.close().await;
@@ -90,4 +91,22 @@ async fn a_unit_that_fails_says_why(home: &Home, guest: &Guest, service: &Servic
     let commit = home.repository().push("it works again").unwrap();
     home.until_green(&commit).await;
     assert_eq!(guest.sh("systemctl is-active web").await, "active");
+}
+
+async fn another_host_key_is_not_trusted(home: &Home, guest: &Guest) {
+    let traces = guest.traces().await;
+    let new_key = "set -e; cp -a /etc/ssh /root/ssh; rm /etc/ssh/ssh_host_*; \
+        ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key; systemctl restart ssh; pkill -u ops";
+    guest.sh(new_key).await;
+    home.repository().edit(HOST, "hello\\n", "good morning\\n").unwrap();
+    let commit = home.repository().push("for whoever answers there").unwrap();
+    let post = home.until_final(&commit, "core").await;
+    assert_eq!(post.state, "failure");
+    let told =
+        "held: Host/web01: looking at 10.78.0.11: the host key of 10.78.0.11 changed: pinned SHA256:";
+    assert!(post.description.starts_with(told), "{}", post.description);
+    assert_eq!(guest.traces().await, traces);
+    guest.sh("cp -a /root/ssh/. /etc/ssh/; systemctl restart ssh").await;
+    home.until_green(&commit).await;
+    assert!(guest.read("/var/lib/web.started").starts_with("good morning\n"));
 }

@@ -1,6 +1,7 @@
 //! A home of real parts, with the real service in it; Proxmox and the forge are simulated.
 
 use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,10 +137,15 @@ impl Home {
     pub(crate) fn serve(&self, cluster: Option<&Cluster>) -> Service {
         let config = self.folder.path().join("holdfast.toml");
         std::fs::write(&config, self.config(cluster)).unwrap();
-        Service::start_heard(&service::binary().unwrap(), &config, &self.credentials(), |line| {
-            println!("{line}")
-        })
-        .unwrap()
+        let program = self.folder.path().join("service");
+        if !program.exists() {
+            // It ends with the thread of the test, even if that is killed.
+            let binary = service::binary().unwrap();
+            let text = format!("#!/bin/sh\nexec setpriv --pdeathsig KILL '{}' \"$@\"\n", binary.display());
+            std::fs::write(&program, text).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Service::start_heard(&program, &config, &self.credentials(), |line| println!("{line}")).unwrap()
     }
 
     fn config(&self, cluster: Option<&Cluster>) -> String {

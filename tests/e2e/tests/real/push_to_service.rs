@@ -5,7 +5,7 @@ use holdfast_lab::service::Service;
 use crate::git_access::POLL;
 use crate::guest::Guest;
 use crate::home::{self, CONSOLE_PASSWORD, Cluster, FIRST_TOKEN, Home, another_look};
-use crate::{LONG, can_run, eventually};
+use crate::{can_run, eventually};
 
 const HOST: &str = "environments/core/host.yaml";
 
@@ -16,7 +16,7 @@ async fn a_push_becomes_a_running_service_and_stays_one() {
     }
     let (home, cluster) = tokio::join!(Home::start(), Cluster::start());
     home.repository().copy_from(&home::infra()).unwrap();
-    let mut service = home.serve(Some(&cluster));
+    let service = home.serve(Some(&cluster));
     let first = home.repository().push("everything").unwrap();
     let core = home.until_final(&first, "core").await;
     assert_eq!(core.state, "success", "{core:?} {:#?}", service.log());
@@ -34,7 +34,7 @@ async fn a_push_becomes_a_running_service_and_stays_one() {
     a_rotated_secret_arrives(&home, &guest).await;
     what_is_edited_by_hand_is_corrected(&guest).await;
     what_leaves_the_manifest_goes(&home, &guest).await;
-    let service = killed_in_the_middle(&home, &cluster, &guest, &mut service).await;
+    let service = killed_in_the_middle(&home, &cluster, &guest, service).await;
     nothing_is_written_twice(&home, &cluster, &guest, &service).await;
     drop((service, guest));
     cluster.close().await;
@@ -157,28 +157,46 @@ async fn what_leaves_the_manifest_goes(home: &Home, guest: &Guest) {
     assert!(!guest.read("/var/lib/holdfast/ledger").contains("/etc/motd"), "but it is nobody's now");
 }
 
+/// When the service is killed, in the middle of one change of the host.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Moment {
+    Announced,
+    Written,
+    Restarted,
+}
+
+/// Kills the service during a change, and in two of three cases what runs on the host for it as well.
 async fn killed_in_the_middle(
     home: &Home,
     cluster: &Cluster,
     guest: &Guest,
-    service: &mut Service,
+    mut service: Service,
 ) -> Service {
-    home.repository().edit(HOST, "good morning\\n", "good night\\n").unwrap();
-    let commit = home.repository().push("for the night").unwrap();
-    eventually("the file is written", async || {
-        (guest.read("/etc/web/greeting") == "good night").then_some(())
-    })
-    .await;
-    service.kill().await.unwrap();
-    // And the machine itself loses what ran for it.
-    guest.try_sh("pkill -KILL -f '^sh -s'; pkill -KILL -u ops").await;
-    assert!(!guest.read("/var/lib/web.started").starts_with("good night"), "it was in time");
-    assert_eq!(home.finals(&commit, "core"), []);
-    let mut service = home.serve(Some(cluster));
-    home.until_green(&commit).await;
-    assert!(guest.read("/var/lib/web.started").starts_with("good night\n"));
-    assert_eq!(home.finals(&commit, "core").len(), 1);
-    assert!(service.is_running());
-    service.until_logged("the run ended", LONG).await.unwrap();
+    let moments = [Moment::Announced, Moment::Written, Moment::Restarted];
+    let greetings = ["good morning", "good day", "good evening", "good night"];
+    for (moment, greeting) in moments.into_iter().zip(greetings.windows(2)) {
+        let (ledger, web) = (guest.read("/var/lib/holdfast/ledger"), guest.run_of("web").await);
+        home.repository().edit(HOST, greeting[0], greeting[1]).unwrap();
+        let commit = home.repository().push(greeting[1]).unwrap();
+        eventually(&format!("{moment:?}"), async || {
+            let there = match moment {
+                Moment::Announced => guest.read("/var/lib/holdfast/ledger") != ledger,
+                Moment::Written => guest.read("/etc/web/greeting") == greeting[1],
+                Moment::Restarted => guest.run_of("web").await != web,
+            };
+            there.then_some(())
+        })
+        .await;
+        service.kill().await.unwrap();
+        if moment != Moment::Written {
+            guest.try_sh("pkill -KILL -u ops; pkill -KILL -f '^sh -s'").await;
+        }
+        assert_eq!(home.finals(&commit, "core"), [], "{moment:?}");
+        service = home.serve(Some(cluster));
+        home.until_green(&commit).await;
+        let started = guest.read("/var/lib/web.started");
+        assert!(started.starts_with(&format!("{}\n", greeting[1])), "{moment:?}: {started}");
+        assert_eq!(home.finals(&commit, "core").len(), 1, "{moment:?}");
+    }
     service
 }
