@@ -212,13 +212,19 @@ impl<'a> View<'a> {
         let is_ours = |reading: &&Reading| matches!(reading, Ok(read) if read.owner == ours);
         let there = readings.get(&vmid);
         let marked = there.filter(is_ours).or_else(|| readings.values().find(is_ours));
+        let doing = format!("looking at vm {vmid}");
+        // What is nobody's must not be adopted while the one that is ours may be out of sight.
+        if let Some(Ok(Read { owner: Owner::Nobody, .. })) = marked.or(there)
+            && let Some(error) = self.namesake_in_the_dark(name, &doing, readings)
+        {
+            return Seen::Unknown(error);
+        }
         if let Some(reading) = marked.or(there) {
             return match reading {
                 Ok(Read { state, owner, .. }) => Seen::Present { state: state.clone(), owner: owner.clone() },
                 Err(error) => Seen::Unknown(error.clone()),
             };
         }
-        let doing = format!("looking at vm {vmid}");
         match self.cluster.guests.get(&vmid) {
             Some(guest) if guest.is_container => {
                 let called = guest.name.as_deref().unwrap_or("without a name");
@@ -237,13 +243,8 @@ impl<'a> View<'a> {
     async fn missing(&self, name: &Name, spec: &Spec, readings: &BTreeMap<Vmid, Reading>) -> Seen<State> {
         let vmid = spec.vmid;
         let doing = format!("looking for vm {vmid}");
-        let is_dark = |guest: &&Guest| !matches!(readings.get(&guest.vmid), Some(Ok(_)));
-        let namesakes = self.cluster.guests.values().filter(|guest| {
-            !guest.is_container && is_tagged(guest) && guest.name.as_deref() == Some(name.as_str())
-        });
-        if let Some(namesake) = namesakes.into_iter().find(is_dark) {
-            let why = format!("vm {} of the same name cannot be read, and may be it", namesake.vmid);
-            return Seen::Unknown(TargetError::unavailable(doing, why));
+        if let Some(error) = self.namesake_in_the_dark(name, &doing, readings) {
+            return Seen::Unknown(error);
         }
         if let Err(error) = self.is_free(vmid, &doing).await {
             return Seen::Unknown(error);
@@ -253,6 +254,23 @@ impl<'a> View<'a> {
             Ok(()) => Seen::Absent,
             Err(error) => Seen::Unknown(error),
         }
+    }
+
+    /// A guest of that name that may be ours, and cannot be read.
+    fn namesake_in_the_dark(
+        &self,
+        name: &Name,
+        doing: &str,
+        readings: &BTreeMap<Vmid, Reading>,
+    ) -> Option<TargetError> {
+        let namesake = self.cluster.guests.values().find(|guest| {
+            !guest.is_container
+                && is_tagged(guest)
+                && guest.name.as_deref() == Some(name.as_str())
+                && !matches!(readings.get(&guest.vmid), Some(Ok(_)))
+        })?;
+        let why = format!("vm {} of the same name cannot be read, and may be it", namesake.vmid);
+        Some(TargetError::unavailable(doing, why))
     }
 
     /// Whether a number that is not listed is free: nobody has it, not even out of the token's sight.
