@@ -29,6 +29,9 @@ async fn forty_guests_cost_forty_three_reads_and_no_write() {
         assert_eq!(rest, Rest::Settled);
     }
     assert_eq!(lab.guests(), (101..141).collect::<Vec<_>>());
+    let failed: Vec<_> =
+        lab.pve.world().tasks.into_iter().filter(|task| task.exit.as_deref() != Some("OK")).collect();
+    assert_eq!(failed, [], "none was in another's way");
     lab.wire.reset();
     let look = lab.look(Scope::All, &wanted).await;
     assert_eq!((look.incomplete, look.notices), (None, Vec::<String>::new()));

@@ -90,6 +90,46 @@ async fn a_connection_that_is_cut_at_any_request_is_no_failure() {
         .await;
 }
 
+/// Numbers that are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % sides
+    }
+}
+
+#[tokio::test]
+async fn whatever_breaks_together_there_is_one_guest_in_the_end() {
+    const FAULTS: [Fault; 5] =
+        [Fault::CutBefore, Fault::CutAfter, Fault::Status(596), Fault::Status(500), Fault::Status(503)];
+    iter(1..=24)
+        .for_each_concurrent(AT_ONCE, |seed| async move {
+            let lab = Lab::start().await;
+            let mut dice = Dice(seed);
+            for _ in 0..12 {
+                let count = AtomicUsize::new(dice.roll(60));
+                let strikes = move |_: &_| count.fetch_sub(1, Ordering::Relaxed) == 0;
+                lab.wire.fail_next(strikes, FAULTS[dice.roll(FAULTS.len())]);
+            }
+            let locked = "can't lock file '/var/lock/qemu-server/lock-101.conf' - got timeout";
+            for kind in ["qmclone", "qmconfig", "resize", "qmstart", "qmconfig"] {
+                lab.pve.next_task(
+                    kind,
+                    match dice.roll(4) {
+                        0 => TaskMode::Lost { done: true },
+                        1 if kind != "qmclone" => TaskMode::Fail(locked.to_owned()),
+                        2 => TaskMode::OnNode("pve2".to_owned()),
+                        _ => TaskMode::Warn,
+                    },
+                );
+            }
+            goes_on(&lab, &format!("seed {seed}")).await;
+        })
+        .await;
+}
+
 #[tokio::test]
 async fn a_worker_that_is_killed_is_looked_after() {
     for kind in ["qmclone", "qmconfig", "resize", "qmstart"] {
