@@ -85,17 +85,24 @@ fn held(plan: &Plan) -> impl Iterator<Item = (ResourceId, Outcome)> {
     })
 }
 
-/// The wanted resources that are not settled, each with those of its needs that are not settled either.
+/// The wanted resources that are not settled, each with those of its needs that are not settled either. What is
+/// borrowed counts only where something of our own waits for it: the rest is another environment's business.
 fn unsettled(world: &World<'_>) -> BTreeMap<ResourceId, BTreeSet<ResourceId>> {
     let resources = &world.desired.resources;
     let todo: BTreeSet<&ResourceId> =
         resources.iter().filter(|(_, resource)| !world.is_settled(resource)).map(|(id, _)| id).collect();
-    todo.iter()
-        .map(|id| {
-            let needs = resources[*id].needs.iter().filter(|need| todo.contains(need)).cloned().collect();
-            ((*id).clone(), needs)
-        })
-        .collect()
+    let mut open: Vec<&ResourceId> = todo.iter().copied().filter(|id| !resources[*id].borrowed).collect();
+    let mut unsettled = BTreeMap::new();
+    while let Some(id) = open.pop() {
+        if unsettled.contains_key(id) {
+            continue;
+        }
+        let needs: BTreeSet<&ResourceId> =
+            resources[id].needs.iter().filter(|need| todo.contains(need)).collect();
+        open.extend(&needs);
+        unsettled.insert(id.clone(), needs.into_iter().cloned().collect());
+    }
+    unsettled
 }
 
 fn startable(waiting: &BTreeMap<ResourceId, BTreeSet<ResourceId>>) -> Vec<ResourceId> {
@@ -142,6 +149,9 @@ async fn converge(world: &World<'_>, id: &ResourceId, permits: &Semaphore, stop:
         };
         if Instant::now() >= progress.deadline {
             return End::Outcome(reason);
+        }
+        if let Some(what) = progress.news(&reason) {
+            info!(what, "waiting");
         }
         let pause = progress.backoff.pause(&world.engine.chance).max(asked.unwrap_or_default());
         let pause = pause.min(progress.deadline.saturating_duration_since(Instant::now()));
@@ -228,13 +238,13 @@ fn borrowed(
     spec: &serde_json::Value,
     seen: &Seen<serde_json::Value>,
 ) -> Turn {
-    let waiting = |what: &str| Turn::Pause(Outcome::Waiting(format!("{id} {what}")), None);
+    let waiting = |what: String| Turn::Pause(Outcome::Waiting(what), None);
     match decide(kind, id, Some(spec), seen, false) {
         Action::Keep => Turn::End(Outcome::Unchanged),
         Action::Hold(Hold::Unseen(error)) => unseen(error),
-        Action::Create(_) => waiting("does not exist yet"),
-        Action::Wait(what) => waiting(&format!("is not settled: {what}")),
-        _ => waiting("is not converged in its own environment"),
+        Action::Create(_) => waiting("it does not exist yet".to_owned()),
+        Action::Wait(what) => waiting(what),
+        _ => waiting("it is not converged in its own environment".to_owned()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_core::any_kind::PlannedStep;
+use holdfast_core::plan::Hold;
 use holdfast_core::report::Outcome;
 use tokio::time::Instant;
 
@@ -20,6 +21,8 @@ pub(crate) struct Progress {
     applied: Vec<String>,
     /// The steps that succeeded, by their lines (what else a step holds differs with each look), and how often.
     done: BTreeMap<Vec<String>, usize>,
+    /// What is waited for, as it was told last.
+    told: String,
     settle: Duration,
     pub(crate) deadline: Instant,
     pub(crate) backoff: Backoff,
@@ -30,10 +33,25 @@ impl Progress {
         Self {
             applied: Vec::new(),
             done: BTreeMap::new(),
+            told: String::new(),
             settle: limits.settle,
             deadline: Instant::now() + limits.settle,
             backoff: Backoff::new(limits.look_again),
         }
+    }
+
+    /// What is waited for, where that is not what was told last. A change that failed was told when it did.
+    pub(crate) fn news(&mut self, reason: &Outcome) -> Option<&str> {
+        let what = match reason {
+            Outcome::Waiting(what) => what.clone(),
+            Outcome::Held(Hold::Unseen(error)) => error.to_string(),
+            _ => return None,
+        };
+        if what == self.told {
+            return None;
+        }
+        self.told = what;
+        Some(&self.told)
     }
 
     pub(crate) fn settled(&self) -> Outcome {

@@ -85,10 +85,7 @@ fn value_of<'a>(
             Some(value) => Ok((document, value)),
             None => Err(TargetError::rejected(
                 doing(),
-                format!(
-                    "`{}` has no key `{}`; write it to vault, or correct the reference",
-                    reference.vault, reference.key
-                ),
+                "there is no such key; write it to vault, or correct the reference",
             )),
         },
         Some(Err(error)) => Err(error.clone()),

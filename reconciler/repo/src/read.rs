@@ -84,7 +84,12 @@ fn id(commit: &CommitId) -> ObjectId {
 
 /// The commit that a person means by a short id, a branch, or anything else that git would understand.
 pub(crate) fn resolve(repository: &Repository, text: &str) -> Result<CommitId, ReadError> {
-    let refused = |error: gix::Error| ReadError::Refused(one_line(&error));
+    let refused = |error: gix::Error| match one_line(&error) {
+        why if why.contains("could not be found") => {
+            ReadError::Refused("no branch and no commit is called so".to_owned())
+        }
+        why => ReadError::Refused(why),
+    };
     let object = repository.rev_parse_single(text).and_then(|id| id.object()).map_err(refused)?;
     let commit = object.peel_to_commit().map_err(refused)?;
     CommitId::new(commit.id.to_hex().to_string()).map_err(|error| ReadError::Refused(error.to_string()))

@@ -91,7 +91,9 @@ impl Hold {
     /// Why, as a phrase that stands after `held: `.
     pub fn reason(&self, home: &EnvironmentName) -> String {
         match self {
-            Self::Unseen(error) => format!("could not be seen ({error})"),
+            Self::Unseen(error) if error.is_unavailable() => format!("could not be seen ({error})"),
+            // A person must act, and the error says on what.
+            Self::Unseen(error) => error.to_string(),
             Self::Refused(Refusal { why, .. }) | Self::TooRisky(Refusal { why, .. }) => why.clone(),
             Self::Blocked(by) => format!("blocked by {}", by.seen_from(home)),
         }

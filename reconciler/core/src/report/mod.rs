@@ -190,7 +190,9 @@ impl Report {
                 let cause = error.strip_prefix(&format!("{step}: ")).unwrap_or(&error);
                 format!("failed: {name}: {step}: {cause}")
             }
-            Outcome::Held(Hold::Unseen(error)) => format!("out of reach: {name}: {error}"),
+            Outcome::Held(Hold::Unseen(error)) if error.is_unavailable() => {
+                format!("out of reach: {name}: {error}")
+            }
             Outcome::Held(hold) => format!("held: {name}: {}", hold.reason(&self.environment)),
             Outcome::Waiting(what) => format!("not healthy in time: {name}: {what}"),
             Outcome::Leaving(what) => format!("not gone in time: {name}: {what}"),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::world::{World, commit, desired, engine, environment, id};
-use holdfast_core::desired::Desired;
+use holdfast_core::desired::{Desired, Place, Resource};
+use holdfast_core::ident::ResourceId;
 use holdfast_core::kind::{Owner, TargetError};
 use holdfast_core::plan::{Action, Hold};
 use holdfast_core::report::{Outcome, Report};
@@ -194,8 +195,10 @@ async fn a_missing_secret_says_what_to_write() {
     let desired =
         desired(&[("a", json!({ "value": "a", "secret": { "vault": "kv/a", "key": "wrong" } }), &[])]);
     let report = report(&world, &desired).await;
-    let text = report.status().description;
-    assert!(text.contains("`kv/a` has no key `wrong`; write it to vault"), "{text}");
+    assert_eq!(
+        report.status().description,
+        "held: Thing/a: reading the secret kv/a#wrong: there is no such key; write it to vault, or correct the reference"
+    );
     assert_eq!(world.attic().writes, Vec::<String>::new());
 }
 
@@ -273,6 +276,58 @@ async fn a_removal_that_never_ends_is_told_in_time() {
     let report = report(&world, &keep).await;
     assert_eq!(report.status().description, "not gone in time: Thing/old: it is leaving");
     assert!((Duration::from_mins(10)..Duration::from_mins(11)).contains(&begun.elapsed()));
+}
+
+/// A wanted thing, and one of another environment that it needs.
+fn borrowing() -> (Desired, ResourceId) {
+    let theirs = ResourceId::parse_in(&environment(), "cellar/Thing/theirs").unwrap();
+    let mut desired = desired(&[("ours", json!({ "value": "o" }), &[])]);
+    desired.resources.get_mut(&id("ours")).unwrap().needs.insert(theirs.clone());
+    let resource = Resource {
+        id: theirs.clone(),
+        spec: json!({ "value": "t" }),
+        needs: std::collections::BTreeSet::new(),
+        borrowed: true,
+        declared: Place::default(),
+    };
+    desired.resources.insert(theirs.clone(), resource);
+    desired.order.insert(0, theirs.clone());
+    (desired, theirs)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_environment_has_to_do_is_waited_for() {
+    let world = World::default();
+    let (desired, theirs) = borrowing();
+    let running = tokio::spawn({
+        let (world, desired) = (world.clone(), desired.clone());
+        async move { report(&world, &desired).await }
+    });
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(world.attic().writes, Vec::<String>::new());
+    world.put("theirs", "t", Owner::Ours(theirs));
+    let converged = running.await.unwrap();
+    assert_eq!(converged.status().description, "converged: 1 resource, 1 changed");
+    assert_eq!(world.attic().writes, ["ours=o"]);
+
+    world.put("ours", "drifted", Owner::Ours(id("ours")));
+    world.attic().things.retain(|name, _| name.as_str() != "theirs");
+    assert_eq!(
+        report(&world, &desired).await.status().description,
+        "not healthy in time: cellar/Thing/theirs: it does not exist yet (1 blocked by it)"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nothing_waits_for_is_the_other_environments_business() {
+    let world = World::default();
+    let (desired, theirs) = borrowing();
+    world.put("ours", "o", Owner::Ours(id("ours")));
+    world.put("theirs", "drifted", Owner::Ours(theirs));
+    let begun = tokio::time::Instant::now();
+    assert_eq!(report(&world, &desired).await.status().description, "converged: 1 resource");
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    assert_eq!(world.attic().writes, Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,8 +53,7 @@ pub(crate) fn read(
     credentials: &Credentials,
 ) -> Result<Config, ConfigError> {
     let failed = |mistakes| ConfigError { path: path.to_owned(), mistakes };
-    let text =
-        std::fs::read_to_string(path).map_err(|error| failed(vec![format!("it cannot be read: {error}")]))?;
+    let text = std::fs::read_to_string(path).map_err(|error| failed(vec![unreadable(&error)]))?;
     parse(&text, state, credentials).map_err(failed)
 }
 
@@ -68,8 +67,7 @@ pub(crate) struct Place {
 /// Reads the place alone. Mistakes elsewhere in the config do not matter.
 pub(crate) fn read_place(path: &Path, state: Option<&Path>) -> Result<Place, ConfigError> {
     let failed = |mistake| ConfigError { path: path.to_owned(), mistakes: vec![mistake] };
-    let text =
-        std::fs::read_to_string(path).map_err(|error| failed(format!("it cannot be read: {error}")))?;
+    let text = std::fs::read_to_string(path).map_err(|error| failed(unreadable(&error)))?;
     parse_place(&text, state).map_err(failed)
 }
 
@@ -79,6 +77,10 @@ fn parse_place(text: &str, state: Option<&Path>) -> Result<Place, String> {
     let folder = table.get("state").and_then(toml::Value::as_str).map(PathBuf::from);
     let state = folder.or_else(|| state.map(Path::to_owned)).ok_or(NO_STATE)?;
     Ok(Place { state, has_forge: table.contains_key("forge") })
+}
+
+fn unreadable(error: &std::io::Error) -> String {
+    format!("it cannot be read: {error}; name another one with --config or $HOLDFAST_CONFIG")
 }
 
 const NO_STATE: &str = "`state` is missing; write a folder, for example `state = \"/var/lib/holdfast\"`";
