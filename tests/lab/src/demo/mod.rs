@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::git::git;
 use crate::home::{Home, Options};
 use crate::service::{Service, binary, command};
 pub use show::say;
@@ -22,6 +23,45 @@ const ENVIRONMENTS: [&str; 2] = ["core", "kubernetes"];
 /// Where a step does not go as it should.
 pub async fn run() -> Result<()> {
     let begun = Instant::now();
+    let (binary, home, mut service) = begin().await?;
+    first_push(&home).await?;
+    second_look(&home, &mut service, &binary).await?;
+    change(&home, &binary).await?;
+    mistake(&home, &binary).await?;
+    let well = service.terminate(PATIENCE).await?;
+    ensure!(well, "the service did not end well");
+    heading(&format!("done in {} s; everything is gone again", begun.elapsed().as_secs()));
+    Ok(())
+}
+
+/// Makes the home converge, and leaves it to who looks on until Ctrl-C.
+///
+/// # Errors
+/// Where the first convergence does not go as it should.
+pub async fn stay() -> Result<()> {
+    let (binary, home, mut service) = begin().await?;
+    first_push(&home).await?;
+    let end = tokio::signal::ctrl_c();
+    tokio::pin!(end);
+    loop {
+        invite(&home, &binary, &service)?;
+        tokio::select! {
+            told = &mut end => break told?,
+            ended = service.ended(Duration::MAX) => ended?,
+        }
+        heading("the service ended; it is started again, as systemd would");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        service = Service::start_heard(&binary, &home.config(), &home.credentials(), progress)?;
+    }
+    // Ctrl-C at a terminal reaches the service too.
+    let well = service.terminate(PATIENCE).await?;
+    ensure!(well, "the service did not end well");
+    heading("everything is gone again");
+    Ok(())
+}
+
+/// Builds the service and the home, and starts one in the other.
+async fn begin() -> Result<(PathBuf, Home, Service)> {
     let binary = build()?;
     heading(
         "a home on loopback: three Proxmox nodes, Vault, Kubernetes with Argo CD, a forge, an empty repository",
@@ -35,14 +75,32 @@ pub async fn run() -> Result<()> {
     say(&format!("everything lives in {}", home.folder().display()));
     let mut service = Service::start_heard(&binary, &home.config(), &home.credentials(), progress)?;
     service.until_logged("the service started", PATIENCE).await?;
+    Ok((binary, home, service))
+}
 
-    first_push(&home).await?;
-    second_look(&home, &mut service, &binary).await?;
-    change(&home, &binary).await?;
-    mistake(&home, &binary).await?;
-    let well = service.terminate(PATIENCE).await?;
-    ensure!(well, "the service did not end well");
-    heading(&format!("done in {} s; everything is gone again", begun.elapsed().as_secs()));
+/// Says what can be done with a home that stays.
+fn invite(home: &Home, binary: &Path, service: &Service) -> Result<()> {
+    let work = home.repository.work();
+    for (key, value) in [("user.name", "me"), ("user.email", "me@home.lan")] {
+        git(work, &["config", key, value])?;
+    }
+    git(work, &["push", "--quiet", "--set-upstream", "origin", "main"])?;
+    heading("it is yours until Ctrl-C. change something in the infra repository and push it:");
+    let (config, credentials) = (home.config(), home.credentials());
+    say(&format!("    cd {}", work.display()));
+    say("    git commit -a && git push");
+    say(&format!(
+        "    export HOLDFAST_CONFIG={} CREDENTIALS_DIRECTORY={}",
+        config.display(),
+        credentials.display()
+    ));
+    for command in ["validate", "plan .", "plan", "status"] {
+        say(&format!("    {} {command}", binary.display()));
+    }
+    if let Some(id) = service.id() {
+        say(&format!("    kill -9 {id}"));
+    }
+    say(&format!("the hosts' files are below {}", home.folder().join("hosts").display()));
     Ok(())
 }
 

@@ -32,12 +32,9 @@ pub(super) fn progress(line: &Value) {
         "removed" => say(&format!("  {:11} {:26} removed", field("environment"), field("resource"))),
         "the run ended" => say(&format!("  {:11} {}", field("environment"), field("status"))),
         _ if matches!(line["level"].as_str(), Some("WARN" | "ERROR")) => {
-            say(&format!(
-                "  {:11} {:26} {message}: {}",
-                field("environment"),
-                field("resource"),
-                field("error")
-            ));
+            let what = ["error", "problem", "problems", "notice", "why", "branch"].map(field);
+            let what = what.iter().find_map(|what| what.lines().next()).unwrap_or_default();
+            say(&format!("  {:11} {:26} {message}: {what}", field("environment"), field("resource")));
         }
         _ => {}
     }
