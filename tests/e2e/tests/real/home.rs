@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use holdfast_lab::forge::{Flavour, Forge, Post, Right};
@@ -140,7 +141,7 @@ impl Home {
         let program = self.folder.path().join("service");
         if !program.exists() {
             // It ends with the thread of the test, even if that is killed.
-            let binary = service::binary().unwrap();
+            let binary = binary();
             let text = format!("#!/bin/sh\nexec setpriv --pdeathsig KILL '{}' \"$@\"\n", binary.display());
             std::fs::write(&program, text).unwrap();
             std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -194,6 +195,22 @@ impl Home {
         posts.retain(|post| post.commit == commit && post.context == context && post.state != "pending");
         posts
     }
+}
+
+/// The service's binary, built once and as the tests were.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| env!("CARGO").to_owned());
+        let mut command = Command::new(cargo);
+        command.args(["build", "--quiet", "--locked", "--bin", "holdfast"]);
+        if !cfg!(debug_assertions) {
+            command.arg("--release");
+        }
+        let built = command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).status().unwrap();
+        assert!(built.success(), "the service could not be built");
+        service::binary().unwrap()
+    })
 }
 
 fn folder() -> tempfile::TempDir {
