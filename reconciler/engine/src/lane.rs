@@ -1,5 +1,6 @@
 //! A lane: one environment, run after run, always toward the newest commit.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use holdfast_core::desired::Desired;
@@ -50,6 +51,7 @@ pub async fn lane(
 ) {
     let mut backoff = Backoff::new(engine.limits.retry);
     let mut begun: Option<CommitId> = None;
+    let mut said = Said::default();
     loop {
         let now = goal.borrow_and_update().clone();
         let Goal::Converge(current) = now else {
@@ -63,7 +65,7 @@ pub async fn lane(
             begun = Some(current.commit.clone());
         }
         working.send_replace(Some(current.commit.clone()));
-        let ended = run_once(&engine, &environment, &current, &mut goal, &shutdown).await;
+        let ended = run_once(&engine, &environment, &current, &mut goal, &mut said, &shutdown).await;
         working.send_replace(None);
         let pause = match ended {
             Ended::Converged => engine.chance.around(engine.limits.resync),
@@ -107,6 +109,7 @@ async fn run_once(
     environment: &EnvironmentName,
     current: &Wanted,
     goal: &mut watch::Receiver<Goal>,
+    said: &mut Said,
     shutdown: &CancellationToken,
 ) -> Ended {
     let stop = shutdown.child_token();
@@ -131,7 +134,10 @@ async fn run_once(
         }
     };
     match joined {
-        Ok(Ok(End::Finished { run, report })) => finish(engine, run, &report).await,
+        Ok(Ok(End::Finished { run, report })) => {
+            said.tell(&report);
+            finish(engine, run, &report).await
+        }
         Ok(Ok(End::Stopped)) => {
             overtaken(engine, environment, current, goal).await;
             Ended::Stopped
@@ -150,13 +156,38 @@ async fn run_once(
     }
 }
 
+/// What the log was told of the last run: what stays the same is not said again with every retry.
+#[derive(Default)]
+struct Said(BTreeSet<(String, String)>);
+
+impl Said {
+    fn tell(&mut self, report: &Report) {
+        let Report { environment, commit, outcomes: _, unseen, notices } = report;
+        let (at, commit) = (environment, commit.short());
+        let mut now = BTreeSet::new();
+        let mut is_new = |what: &str, of: &str| {
+            let said = (of.to_owned(), what.to_owned());
+            let is_new = !self.0.contains(&said);
+            now.insert(said);
+            is_new
+        };
+        for problem in report.problems().into_iter().filter(|problem| is_new(&problem.text, commit)) {
+            let help = (!problem.ways_out.is_empty()).then(|| problem.ways_out.join("; or "));
+            warn!(environment = %at, commit, problem = problem.text, help, "a resource did not converge");
+        }
+        for (kind, why) in unseen.iter().filter(|(kind, why)| is_new(why, kind.as_str())) {
+            warn!(environment = %at, kind = %kind, why, "not every object could be seen: none that left the repository goes");
+        }
+        for notice in notices.iter().filter(|notice| is_new(notice, "")) {
+            warn!(environment = %at, notice, "something in the world needs a person");
+        }
+        self.0 = now;
+    }
+}
+
 async fn finish(engine: &Engine, run: RunId, report: &Report) -> Ended {
     let status = report.status();
-    let Report { environment, commit, outcomes: _, unseen: _ } = report;
-    for problem in report.problems() {
-        let help = problem.ways_out.join("; or ");
-        warn!(environment = %environment, commit = commit.short(), problem = problem.text, help, "a resource did not converge");
-    }
+    let Report { environment, commit, outcomes: _, unseen: _, notices: _ } = report;
     info!(environment = %environment, commit = commit.short(), state = status.state.as_str(), status = %status.description, "the run ended");
     let converged = report.converged();
     if converged && let Err(error) = engine.repository.keep(environment, commit).await {

@@ -7,7 +7,7 @@ use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
 use holdfast_core::plan::{Action, Plan, plan};
 use holdfast_core::report::{Outcome, Report};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::Engine;
 use crate::execute::{Executed, execute};
@@ -52,7 +52,6 @@ pub async fn run(
         let run = if let Some(run) = journal_entry {
             run
         } else {
-            tell_notices(&plan);
             *journal_entry.insert(engine.journal.run_started(commit, &plan).await?)
         };
         info!(round, todo = plan.items.iter().filter(|item| item.action != Action::Keep).count(), "planned");
@@ -72,21 +71,11 @@ pub async fn run(
         if !moved || round == engine.limits.rounds {
             let outcomes = tally.finish(desired);
             let (environment, commit) = (environment.clone(), commit.clone());
-            let report = Report { environment, commit, outcomes, unseen: plan.unseen };
+            let report = Report { environment, commit, outcomes, unseen: plan.unseen, notices: plan.notices };
             return Ok(End::Finished { run, report });
         }
     }
     unreachable_rounds()
-}
-
-/// What a person should know although nothing is done about it.
-fn tell_notices(plan: &Plan) {
-    for notice in &plan.notices {
-        warn!(notice, "something in the world needs a person");
-    }
-    for (kind, why) in &plan.unseen {
-        warn!(kind = %kind, why, "not every object could be seen, so that none that left the repository goes");
-    }
 }
 
 /// Looks at everything and plans, and changes nothing.

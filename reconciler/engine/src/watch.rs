@@ -10,7 +10,7 @@ use holdfast_core::report::{Status, StatusState, count};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::Engine;
 use crate::chance::Backoff;
@@ -97,7 +97,7 @@ impl Watcher {
             }
         };
         let Some(head) = head else {
-            info!("the repository has no commit on the watched branch yet");
+            debug!("the repository has no commit on the watched branch yet");
             return Ok(());
         };
         let taken = if self.head.as_ref() == Some(&head) {

@@ -1,5 +1,7 @@
 //! Logs: pretty for people at a terminal, JSON for machines, constant messages with fields.
 
+use std::io::IsTerminal as _;
+
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -23,9 +25,16 @@ pub(crate) fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(whole(filter)).with_context(|| {
         format!("`{filter}` is no log filter; write for example `info` or `info,holdfast_proxmox=debug`")
     })?;
+    // The usual wish for plain text (<https://no-color.org>).
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the binary reads its environment, here for its own output"
+    )]
+    let no_color = std::env::var("NO_COLOR").is_ok_and(|wish| !wish.is_empty());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal() && !no_color)
         // Nobody reads any more: no reason to panic, which is what telling of it on the same pipe would do.
         .log_internal_errors(false)
         .with_span_events(FmtSpan::NONE)

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use holdfast_argocd::ArgoCd;
 use holdfast_core::any_kind::AnyKind;
 use holdfast_core::ident::{CommitId, EnvironmentName, SiteName};
@@ -24,8 +23,8 @@ use crate::config::Config;
 pub(crate) struct Mirror(holdfast_repo::Mirror);
 
 impl Mirror {
-    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
-        Ok(Self(holdfast_repo::Mirror::new(&config.repository).context("the section [repository]")?))
+    pub(crate) fn new(config: &Config) -> Result<Self, holdfast_repo::SettingsError> {
+        holdfast_repo::Mirror::new(&config.repository).map(Self)
     }
 
     /// The commit that a person means by `text`. Fetch first.

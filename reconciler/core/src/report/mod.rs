@@ -1,6 +1,6 @@
 //! The report: what became of a commit, and the one status that says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,9 @@ pub struct Report {
     /// Kinds that were not seen whole, and why: what left the repository may still stand there.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unseen: BTreeMap<KindName, String>,
+    /// What a person should know although nothing is done about it: copied marks and the like.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub notices: BTreeSet<String>,
 }
 
 /// What is wrong with one resource, for people.

@@ -13,6 +13,7 @@ fn status(outcomes: Vec<(&str, Outcome)>) -> String {
         commit: CommitId::new("4f2c91b07a4f2c91b07a4f2c91b07a4f2c91b07a").unwrap(),
         outcomes: outcomes.into_iter().map(|(name, outcome)| (id(name), outcome)).collect(),
         unseen: BTreeMap::new(),
+        notices: BTreeSet::new(),
     };
     let status = report.status();
     assert!(status.description.chars().count() <= 140, "{}", status.description);
@@ -109,6 +110,7 @@ fn success_says_what_was_out_of_sight() {
         commit: CommitId::new("a".repeat(40)).unwrap(),
         outcomes: BTreeMap::from([(id("Host/a"), Outcome::Unchanged)]),
         unseen: BTreeMap::from([(KindName::fixed("Host"), "one is in the dark".to_owned())]),
+        notices: BTreeSet::new(),
     };
     assert_eq!(
         report.status().description,
@@ -129,6 +131,7 @@ fn every_problem_is_told_worst_first_with_its_ways_out() {
             (id("VirtualMachine/d"), held),
         ]),
         unseen: BTreeMap::new(),
+        notices: BTreeSet::new(),
     };
     let told: Vec<String> = report
         .problems()

@@ -12,7 +12,7 @@ use holdfast_core::secret;
 use holdfast_engine::ports::Repository as _;
 use holdfast_engine::run::preview;
 
-use super::connect::connect;
+use super::connect::{Mistakes, connect};
 use super::run::engine;
 use super::validate::print_warnings;
 use super::{Verdict, print};
@@ -29,7 +29,11 @@ pub(super) async fn plan(
     // A mirror of its own: the service may be fetching into the other one just now.
     let folder = tempfile::Builder::new().prefix("holdfast-plan-").tempdir().context("making a folder")?;
     config.repository.mirror_dir = folder.path().join("mirror");
-    let mirror = Arc::new(Mirror::new(&config)?);
+    let mut mistakes = Mistakes::default();
+    let mirror = mistakes.of("repository", Mirror::new(&config)).map(Arc::new);
+    let connections = Arc::new(connect(&mut config, &mut mistakes));
+    mistakes.none()?;
+    let mirror = mirror.expect("it is there, or its mistake was told");
     let (tree, commit) = find(&mirror, what).await?;
     let read = manifest::read(&tree, &kinds::all(), &kinds::validators())
         .and_then(|manifest| manifest.expect_site(&config.site, &tree).map(|()| manifest));
@@ -51,7 +55,6 @@ pub(super) async fn plan(
             stamp_key::passing()?
         }
     };
-    let connections = Arc::new(connect(&mut config)?);
     let journal = Arc::new(Sqlite::in_memory().await?);
     let engine = engine(&config, mirror, connections.clone(), journal, key);
     let mut verdict = Verdict::Good;

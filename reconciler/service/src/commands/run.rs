@@ -8,13 +8,14 @@ use holdfast_core::secret::StampKey;
 use holdfast_engine::Engine;
 use holdfast_engine::chance::Chance;
 use holdfast_engine::watch::watch;
+use holdfast_forge::Forge;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Verdict;
-use super::connect::connect;
+use super::connect::{Mistakes, connect};
 use crate::config::Config;
 use crate::journal::Sqlite;
 use crate::lock::Lock;
@@ -26,12 +27,14 @@ const END_WITHIN: Duration = Duration::from_mins(2);
 
 pub(super) async fn run(mut config: Config) -> anyhow::Result<Verdict> {
     let _lock = Lock::take(&config.state)?;
+    let mut mistakes = Mistakes::default();
+    let mirror = mistakes.of("repository", Mirror::new(&config)).map(Arc::new);
+    let forge = config.forge.take().and_then(|settings| mistakes.of("forge", Forge::new(settings)));
+    let connections = Arc::new(connect(&mut config, &mut mistakes));
+    mistakes.none()?;
+    let mirror = mirror.expect("it is there, or its mistake was told");
     let journal = Arc::new(Sqlite::open(&config.state).await?);
-    let mirror = Arc::new(Mirror::new(&config)?);
     let key = stamp_key::find_or_make(config.stamp_key.as_ref(), &config.state)?;
-    let connections = Arc::new(connect(&mut config)?);
-    let forge =
-        config.forge.take().map(holdfast_forge::Forge::new).transpose().context("the section [forge]")?;
     let engine = Arc::new(engine(&config, mirror.clone(), connections.clone(), journal.clone(), key));
     let validators = Arc::new(kinds::validators());
     let signals = Signals::listen()?;

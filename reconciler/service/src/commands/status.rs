@@ -46,6 +46,9 @@ fn table(latest: &[Latest], now: i64) -> String {
             entry.description
         );
         problems(&mut text, width, entry);
+        for notice in &entry.notices {
+            let _ = writeln!(text, "{:width$}  note: {notice}", "");
+        }
     }
     text
 }
@@ -100,6 +103,10 @@ mod tests {
             changed_at: 1_000,
             posted: context != "core",
             problems: problems.iter().map(problem).collect(),
+            notices: (context == "core")
+                .then(|| "vm 7 carries a copied mark".to_owned())
+                .into_iter()
+                .collect(),
         }
     }
 
@@ -131,6 +138,7 @@ mod tests {
                     help: grow it
                   - held: Host/nas: /etc/motd was changed by somebody else
                     help: remove it
+                  note: vm 7 carries a copied mark
         lab       4f2c91b  success      1 min ago
                   converged: 1 resource
                   since then:

@@ -1,5 +1,7 @@
 //! The table of statuses: what is wanted on each commit, and what of it still has to be posted.
 
+use std::collections::BTreeSet;
+
 use holdfast_core::ident::CommitId;
 use holdfast_core::report::{Problem, Report, Status};
 use holdfast_engine::ports::Context;
@@ -108,6 +110,8 @@ pub(crate) struct Latest {
     pub(crate) posted: bool,
     /// What the last run toward this commit left wrong, whatever its status says.
     pub(crate) problems: Vec<Problem>,
+    /// What else a person should know.
+    pub(crate) notices: BTreeSet<String>,
 }
 
 impl Sqlite {
@@ -154,8 +158,10 @@ impl Sqlite {
         let mut latest = Vec::new();
         for row in &rows {
             let Some((commit, context)) = key(row) else { continue };
+            let report = self.last_report(&commit, &context).await?;
             latest.push(Latest {
-                problems: self.problems(&commit, &context).await?,
+                problems: report.as_ref().map(Report::problems).unwrap_or_default(),
+                notices: report.map(|report| report.notices).unwrap_or_default(),
                 context: row.get("context"),
                 commit,
                 state: row.get("state"),
@@ -167,9 +173,9 @@ impl Sqlite {
         Ok(latest)
     }
 
-    /// What the last run of an environment left wrong, if it was one toward this commit.
-    async fn problems(&self, commit: &CommitId, context: &Context) -> Result<Vec<Problem>, sqlx::Error> {
-        let Context::Environment(environment) = context else { return Ok(Vec::new()) };
+    /// What the last run of an environment brought, if it was one toward this commit.
+    async fn last_report(&self, commit: &CommitId, context: &Context) -> Result<Option<Report>, sqlx::Error> {
+        let Context::Environment(environment) = context else { return Ok(None) };
         let json: Option<String> = sqlx::query_scalar(
             "SELECT report FROM runs WHERE environment = $1 AND report IS NOT NULL ORDER BY id DESC LIMIT 1",
         )
@@ -178,7 +184,7 @@ impl Sqlite {
         .await?;
         // One of another version may read differently.
         let report: Option<Report> = json.and_then(|json| serde_json::from_str(&json).ok());
-        Ok(report.filter(|report| report.commit == *commit).map_or_else(Vec::new, |report| report.problems()))
+        Ok(report.filter(|report| report.commit == *commit))
     }
 }
 

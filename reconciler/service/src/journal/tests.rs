@@ -143,6 +143,7 @@ async fn of_a_plan_and_a_report_no_file_is_kept_and_nothing_without_bounds() {
         commit: commit('a'),
         outcomes: (0..1_000).map(|n| (id(n), failed.clone())).collect(),
         unseen: BTreeMap::new(),
+        notices: BTreeSet::new(),
     };
     let run = journal.run_started(&commit('a'), &plan(Vec::new())).await.unwrap();
     journal.run_finished(run, &report, &report.status()).await.unwrap();
@@ -209,6 +210,7 @@ async fn a_run_and_its_status_are_recorded_together() {
         commit: commit('a'),
         outcomes: BTreeMap::from([(id, Outcome::Unchanged)]),
         unseen: BTreeMap::new(),
+        notices: BTreeSet::new(),
     };
     journal.run_finished(run, &report, &report.status()).await.unwrap();
     let latest = journal.latest().await.unwrap();
