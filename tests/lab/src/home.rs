@@ -63,7 +63,7 @@ const VAULT_SECRET_ID: &str = "lab-secret-id";
 
 /// What Holdfast's role in Vault may do: its policies, and the secrets that the repository refers to.
 const VAULT_POLICY: &str = r#"
-path "sys/policies/acl/*" { capabilities = ["create", "read", "update", "delete", "list"] }
+path "sys/policies/acl/*" { capabilities = ["create", "read", "update", "patch", "delete", "list"] }
 path "sys/policies/acl" { capabilities = ["list"] }
 path "sys/policies/detailed/acl" { capabilities = ["list"] }
 path "kv/data/*" { capabilities = ["read"] }

@@ -132,9 +132,12 @@ async fn second_look(home: &Home, service: &mut Service, binary: &Path) -> Resul
         service.until_logged("the run ended", PATIENCE).await?;
     }
     until_ended(service, ENVIRONMENTS.len()).await?;
+    let writes = home.writes();
     for (target, wire) in home.wires() {
-        say(&format!("{target}: {} requests, {} writes", wire.requests().len(), wire.writes().len()));
+        let writes = writes.iter().filter(|write| write.starts_with(target)).count();
+        say(&format!("{target}: {} requests, {writes} writes", wire.requests().len()));
     }
+    ensure!(writes.is_empty(), "a second look wrote something: {writes:?}");
     let execs: usize = home.guests.hosts().iter().map(|(_, host)| host.wire().execs().len()).sum();
     say(&format!("hosts: {} SSH executions over {} hosts", execs, home.guests.hosts().len()));
     Ok(())

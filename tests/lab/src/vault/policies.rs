@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Flavour;
 use super::acl::Acl;
-use super::answers::{Reply, bad_request, empty_404, no_content, ok};
+use super::answers::{Reply, bad_request, empty_404, no_content, ok, unsupported};
 use super::hcl::{Rule, rules};
 use super::tokens::Token;
 
@@ -149,6 +149,20 @@ impl Policies {
         let policy = Policy { text, rules, version: version + 1, modified: now.to_owned(), cas_required };
         self.all.insert(name, policy);
         no_content()
+    }
+
+    /// Merges into what is there: what is not sent stays. Only `OpenBao` has it.
+    pub(super) fn patch(&mut self, name: &str, body: &Value, now: &str) -> Reply {
+        if self.flavour != Flavour::OpenBao {
+            return unsupported();
+        }
+        let Some(known) = self.all.get(&name.to_lowercase()) else { return bad_request("policy not found") };
+        let mut whole = json!({ "policy": known.text, "cas_required": known.cas_required });
+        for (key, value) in body.as_object().into_iter().flatten() {
+            whole[key] = value.clone();
+        }
+        let reply = self.write(name, &whole, now);
+        if reply.code == 204 { ok(Value::Null) } else { reply }
     }
 
     /// Deleting what is not there, or what is in use, is like any other deletion.

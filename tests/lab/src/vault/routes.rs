@@ -35,6 +35,7 @@ pub(super) async fn serve(Handle(shared): Handle<Arc<Shared>>, request: Request)
         query,
         // What is no JSON counts as no parameters.
         body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        content_type: header("content-type"),
         token: header("x-vault-token").or(bearer).unwrap_or_default(),
     };
     call.answer(&mut shared.lock()).into_response()
@@ -48,6 +49,7 @@ fn operation(method: &Method, query: &[(String, String)]) -> Option<&'static str
         "LIST" => Some("list"),
         "POST" | "PUT" => Some("write"),
         "DELETE" => Some("delete"),
+        "PATCH" => Some("patch"),
         _ => None,
     }
 }
@@ -57,6 +59,7 @@ struct Call {
     path: String,
     query: Vec<(String, String)>,
     body: Value,
+    content_type: Option<String>,
     token: String,
 }
 
@@ -67,6 +70,16 @@ impl Call {
 
     fn answer(&self, state: &mut State) -> Reply {
         let Some(operation) = self.operation else { return unsupported() };
+        if operation == "patch" {
+            match self.content_type.as_deref() {
+                None => return bad_request("mime: no media type"),
+                Some("application/merge-patch+json") => {}
+                Some(other) => {
+                    let why = "PATCH requires Content-Type of application/merge-patch+json, provided";
+                    return errors(415, &format!("{why} {other}"));
+                }
+            }
+        }
         match (self.path.as_str(), operation) {
             ("sys/health", "read") => return self.health(state),
             ("sys/seal-status", "read") => return seal_status(state),
@@ -151,6 +164,7 @@ impl Call {
             "read" if field == "rules" => policies.read(name, field).flattened(),
             "read" => policies.read(name, field),
             "write" => policies.write(name, &self.body, now),
+            "patch" if field == "policy" => policies.patch(name, &self.body, now),
             "delete" => policies.delete(name),
             _ => unsupported(),
         })

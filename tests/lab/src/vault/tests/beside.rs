@@ -120,6 +120,9 @@ fn about_policies_and_tokens() -> Vec<Ask> {
         ("ok", "PUT", "sys/policies/acl/a", policy("{\"path\": {\"b\": {\"capabilities\": [\"read\"]}}}")),
         ("ok", "PUT", "sys/policies/acl/a", json!({ "policy": read, "cas": -1 })),
         ("ok", "PUT", "sys/policies/acl/a", json!({ "policy": read, "cas": 99 })),
+        ("ok", "PATCH", "sys/policies/acl/a", policy(read)),
+        ("ok", "PATCH", "sys/policies/acl/a", json!({ "policy": read, "cas": 99 })),
+        ("ok", "PATCH", "sys/policies/acl/none", policy(read)),
         ("ok", "PUT", "sys/policies/acl/root", policy(read)),
         ("ok", "GET", "sys/policies/acl/none", none.clone()),
         ("ok", "GET", "sys/policies/acl", none.clone()),
@@ -254,7 +257,9 @@ async fn the_simulator_answers_as_the_real_one_does() {
         let token = if token == "ok" { ROOT_TOKEN } else { token };
         let body = (!body.is_null()).then(|| body.to_string());
         let ask = async |base: &str| {
-            let headers = [("x-vault-token", token), ("x-vault-request", "true")];
+            let merge = ("content-type", "application/merge-patch+json");
+            let mut headers = vec![("x-vault-token", token), ("x-vault-request", "true")];
+            headers.extend((method == "PATCH").then_some(merge));
             send(method, &format!("{base}/v1/{path}"), &headers, body.clone()).await.unwrap()
         };
         let (theirs, ours) = (essence(&ask(&real.url).await), essence(&ask(&simulated.url()).await));
