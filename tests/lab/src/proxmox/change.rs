@@ -11,27 +11,25 @@ use super::values::{crypted, make_drive, unique_tags, with_mac};
 use super::world::{Event, World};
 use super::{hotplug, keys};
 
-/// Rights that depend on what is there, which only the worker looks at: drives, tags, the bridges of old devices.
-fn check_values(world: &World, update: &Update) -> Result<(), ApiError> {
+/// Rights that depend on what is there, which only the worker looks at, key by key: drives, tags, the bridge of the
+/// device that was there.
+fn check_value(world: &World, update: &Update, key: &str) -> Result<(), ApiError> {
     let guest = world.machine(&update.node, update.vmid)?;
     let path = format!("/vms/{}", update.vmid);
     let check = |path: &str, needed: &[&str]| world.access.all(&update.caller, path, needed, &world.pools);
-    let touched = || update.delete.iter().chain(update.set.keys());
-    for key in touched().filter(|key| drive::is_slot(key) || keys::is_indexed(key, "unused")) {
+    if drive::is_slot(key) || keys::is_indexed(key, "unused") {
         let values = [guest.config.get(key), update.set.get(key)];
         for drive in values.into_iter().flatten().filter_map(|value| Drive::parse(key, value).ok()) {
             check(&path, drive_rights(&drive))?;
         }
     }
-    if touched().any(|key| key == "tags") {
+    if key == "tags" {
         check(&path, &["VM.Config.Options"])?;
     }
-    for (key, value) in guest.config.iter().filter(|(key, _)| touched().any(|other| other == *key)) {
-        if let Some(path) = bridge_path(key, value) {
-            check(&path, &["SDN.Use"])?;
-        }
+    match guest.config.get(key).and_then(|value| bridge_path(key, value)) {
+        Some(path) => check(&path, &["SDN.Use"]),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// What attaching or detaching that drive needs on the guest.
@@ -65,10 +63,11 @@ pub(super) fn check(world: &World, update: &Update) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Writes the change: all deletions, then all values, each as pending; then what can take effect does.
+/// Writes the change: all deletions, then all values, each as pending; then what can take effect does. What fails on
+/// the way leaves behind what was written before it. The server takes the values in no order; here the one that
+/// tells of the others comes first, and the one that is in force at once comes last.
 pub(super) fn commit(world: &mut World, host: &dyn GuestHost, mut update: Update) -> Work {
     check(world, &update)?;
-    check_values(world, &update)?;
     let guest = world.machine(&update.node, update.vmid)?;
     for key in &update.revert {
         if let Some(value) = guest.config.get(key) {
@@ -79,9 +78,13 @@ pub(super) fn commit(world: &mut World, host: &dyn GuestHost, mut update: Update
     }
     let mut touched = BTreeSet::new();
     for key in &update.delete {
+        check_value(world, &update, key)?;
         delete(world, &update, key, &mut touched)?;
     }
-    for (key, value) in &update.set {
+    let mut values: Vec<(&String, &String)> = update.set.iter().collect();
+    values.sort_by_key(|(key, _)| (*key == "cipassword", *key != "description"));
+    for (key, value) in values {
+        check_value(world, &update, key)?;
         touched.insert(key.clone());
         set(world, &update, key, value, &mut touched)?;
     }
