@@ -108,6 +108,9 @@ pub(crate) fn by_text(doing: &str, text: &str) -> TargetError {
         TargetError::rejected(doing, format_args!("the storage is full ({text}): {way_out}"))
     } else if passes(text) {
         TargetError::unavailable(doing, text)
+    } else if text.contains("Permission check failed") {
+        // Some rights are looked at by the worker alone, whose task then ends with this.
+        TargetError::rejected(doing, missing_right(text))
     } else if let Some((_, hint)) = HINTS.iter().find(|(known, _)| text.contains(known)) {
         TargetError::rejected(doing, format_args!("{text}: {hint}"))
     } else {
@@ -253,6 +256,9 @@ mod tests {
             during(403, "Permission check failed (/storage/x, Datastore.Audit|Datastore.AllocateSpace)");
         assert!(error.to_string().contains("`Datastore.Audit` or `Datastore.AllocateSpace` on `/storage/x`"));
         assert!(!during(403, "Permission check failed").is_unavailable());
+        let of_a_task =
+            by_text("configuring vm 101", "403 Permission check failed (/vms/101, VM.Config.CDROM)");
+        assert!(of_a_task.to_string().contains("lacks `VM.Config.CDROM` on `/vms/101`"), "{of_a_task}");
     }
 
     #[test]

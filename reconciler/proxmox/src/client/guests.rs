@@ -25,7 +25,22 @@ impl Place {
     }
 }
 
-/// A configuration as it will be once everything pending is applied, and the keys that wait for a restart.
+/// Keys that wait for nothing: a change of one is only ever pending where the write that made it ended half-way.
+/// The server writes key by key, in no order, so what such a write says of the others (a mark, the stamp of a
+/// password) need not be so.
+const AT_ONCE: &[&str] = &[
+    "description",
+    "tags",
+    "onboot",
+    "ciuser",
+    "cipassword",
+    "sshkeys",
+    "ipconfig0",
+    "nameserver",
+    "searchdomain",
+];
+
+/// A configuration as it will be once everything is applied that waits for a restart, and the keys that do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Config {
     pub(crate) values: BTreeMap<String, String>,
@@ -45,13 +60,14 @@ impl Config {
                 config.digest = plain(&row["value"]);
                 continue;
             }
+            let waits = !AT_ONCE.contains(&key.as_str());
             // 1 is a wish, 2 a forced one; a row that is settled has none, or 0.
-            let deleted = !matches!(plain(&row["delete"]).as_str(), "" | "0");
-            if deleted || row.get("pending").is_some() {
+            let deleted = waits && !matches!(plain(&row["delete"]).as_str(), "" | "0");
+            let pending = row.get("pending").filter(|_| waits);
+            if deleted || pending.is_some() {
                 config.pending.insert(key.clone());
             }
-            let value = row.get("pending").or(row.get("value"));
-            if let Some(value) = value.filter(|_| !deleted) {
+            if let Some(value) = pending.or(row.get("value")).filter(|_| !deleted) {
                 config.values.insert(key, plain(value));
             }
         }
@@ -209,9 +225,15 @@ mod tests {
             { "key": "net1", "value": "virtio=BC:24:11:00:00:02,bridge=vmbr0", "delete": 1 },
             { "key": "agent", "pending": "1" },
             { "key": "onboot", "value": 1, "delete": 0 },
+            { "key": "description", "value": "as it is", "pending": "half-written" },
+            { "key": "tags", "pending": "half-written" },
+            { "key": "cipassword", "value": "**********", "delete": 1 },
             { "key": "digest", "value": "aa11" },
         ]))
         .unwrap();
+        assert_eq!(config.values["description"], "as it is");
+        assert_eq!(config.values.get("tags"), None);
+        assert!(config.values.contains_key("cipassword"));
         assert_eq!(config.values["cores"], "4");
         assert_eq!(config.values["memory"], "2048");
         assert_eq!(config.values["agent"], "1");

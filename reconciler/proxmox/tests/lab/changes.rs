@@ -2,10 +2,11 @@
 
 use holdfast_core::kind::Scope;
 use holdfast_core::plan::{Action, Hold};
+use holdfast_lab::proxmox::{CONVERGE_GUESTS, MachineSeed};
 use serde_json::{Value, json};
 
 use crate::manifests::{PASSWORD, small, whole, with};
-use crate::world::{Lab, NAME, Rest, mac, tags};
+use crate::world::{Lab, NAME, Rest, SECRET, furnished, mac, tags};
 
 #[tokio::test]
 async fn what_needs_a_restart_is_set_and_held_unless_a_restart_is_allowed() {
@@ -256,4 +257,30 @@ async fn power_follows_the_manifest_and_a_guest_that_does_not_listen_is_left_run
     let rest = lab.go(NAME, &off).await.1;
     assert!(rest.why().contains("shut it down from inside, or stop it by hand"), "{rest:?}");
     assert!(lab.guest(101).running && !rest.is_tried_again());
+}
+
+#[tokio::test]
+async fn a_write_that_fails_half_way_is_made_again_and_nothing_in_it_is_taken_for_done() {
+    let rights: Vec<&str> =
+        CONVERGE_GUESTS.iter().copied().filter(|right| *right != "VM.Config.CDROM").collect();
+    let template = MachineSeed::new(9001, "bare", "pve1", 8).without_cloud_init().template();
+    let builder = furnished().machine(template).token("less@pve!main", SECRET, &rights);
+    let lab = Lab::with(builder).await.through("less@pve!main");
+    let mut spec = with_password(1, "0011");
+    spec["template"] = json!(9001);
+    spec["tags"] = json!(["web"]);
+    spec["description"] = json!("first");
+    let (_, rest) = lab.converge(NAME, &spec).await;
+    assert!(rest.why().contains("the token lacks `VM.Config.CDROM` on `/vms/101`"), "{rest:?}");
+    assert!(lab.guest(101).pending.contains_key("description"), "what was written first is left pending");
+    lab.pve.grant("/vms", "less@pve", CONVERGE_GUESTS, true);
+    lab.pve.grant("/vms", "less@pve!main", CONVERGE_GUESTS, true);
+    assert_eq!(lab.reborn().converge(NAME, &spec).await.1, Rest::Settled);
+    let guest = lab.guest(101);
+    assert!(
+        guest.config.contains_key("cipassword"),
+        "its stamp stands in the notes, so it must have been set"
+    );
+    assert_eq!((tags(&guest), guest.pending.len()), (vec!["holdfast", "web"], 0));
+    lab.is_settled(NAME, &spec).await;
 }

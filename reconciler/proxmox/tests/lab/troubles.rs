@@ -1,11 +1,12 @@
 //! What goes wrong on the way: tasks that fail, locks, a full storage, no quorum, others who are faster.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::kind::StepResult;
 use holdfast_core::plan::Action;
 use holdfast_lab::http::Fault;
-use holdfast_lab::proxmox::{MachineSeed, StorageSeed, TaskMode};
+use holdfast_lab::proxmox::{MachineSeed, NoHost, StorageSeed, TaskMode};
 use serde_json::json;
 
 use crate::manifests::{small, whole, with};
@@ -236,7 +237,8 @@ async fn a_guest_of_the_ha_manager_is_given_time() {
 
 #[tokio::test]
 async fn an_agent_that_is_silent_is_waited_for_and_never_long() {
-    let lab = Lab::start().await;
+    let never = NoHost::new(Duration::from_hours(1));
+    let lab = Lab::with(furnished().host(Arc::new(never))).await;
     lab.pve.set_delays(Duration::from_millis(1), Duration::from_millis(1), Duration::from_hours(1));
     let spec = with(101, &json!({ "agent": true }));
     let (done, rest) = lab.go(NAME, &spec).await;
