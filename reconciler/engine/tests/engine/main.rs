@@ -5,6 +5,8 @@ mod lane;
 #[cfg(test)]
 mod memory;
 #[cfg(test)]
+mod removal;
+#[cfg(test)]
 mod run;
 #[cfg(test)]
 mod watch;

@@ -12,7 +12,7 @@ use holdfast_engine::run::{End, preview, run};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-async fn report(world: &World, desired: &Desired) -> Report {
+pub(crate) async fn report(world: &World, desired: &Desired) -> Report {
     let (engine, _) = engine(world);
     match run(&engine, &environment(), &commit('a'), desired, &CancellationToken::new()).await.unwrap() {
         End::Finished { report, .. } => report,
@@ -153,31 +153,6 @@ async fn a_step_that_succeeds_and_changes_nothing_is_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_left_the_repository_goes_after_two_looks_that_agree() {
-    let world = World::default();
-    world.put("old", "o", Owner::Ours(id("old")));
-    world.put("data", "data", Owner::Ours(id("data")));
-    world.put("theirs", "x", Owner::Nobody);
-    let keep = desired(&[("keep", json!({ "value": "k" }), &[])]);
-    let report = report(&world, &keep).await;
-    assert_eq!(world.attic().writes, ["keep=k", "old=-"]);
-    assert!(matches!(report.outcomes[&id("data")], Outcome::Held(Hold::TooRisky(_))), "it holds data");
-    assert!(matches!(report.outcomes[&id("old")], Outcome::Applied(_)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_second_look_that_is_incomplete_removes_nothing() {
-    let world = World::default();
-    world.put("old", "o", Owner::Ours(id("old")));
-    world.put("keep", "k", Owner::Ours(id("keep")));
-    world.attic().second_look_incomplete = true;
-    let keep = desired(&[("keep", json!({ "value": "k" }), &[])]);
-    let report = report(&world, &keep).await;
-    assert_eq!(world.attic().writes, Vec::<String>::new());
-    assert!(!report.converged());
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_secret_that_changes_before_it_is_used_is_planned_again() {
     let world = World::default();
     world.attic().secrets = vec!["one".to_owned(), "two".to_owned()];
@@ -245,37 +220,6 @@ async fn a_secret_that_never_stays_is_given_up() {
     assert!(!report.converged());
     let left = world.attic().secrets.len();
     assert!(left > 4_500, "{left} of 5000 left: it is read again and again, without a pause");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_removal_that_takes_its_time_is_waited_for() {
-    let world = World::default();
-    world.put("old", "o", Owner::Ours(id("old")));
-    world.put("keep", "k", Owner::Ours(id("keep")));
-    world.attic().slow_to_leave.insert("old".to_owned());
-    let keep = desired(&[("keep", json!({ "value": "k" }), &[])]);
-    let running = tokio::spawn({
-        let world = world.clone();
-        async move { report(&world, &keep).await }
-    });
-    tokio::time::sleep(Duration::from_mins(1)).await;
-    assert!(!running.is_finished(), "it is not gone yet");
-    world.attic().things.retain(|name, _| name.as_str() != "old");
-    let report = running.await.unwrap();
-    assert!(report.converged(), "{report:?}");
-    assert_eq!(world.attic().writes, ["old=-"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_removal_that_never_ends_is_told_in_time() {
-    let world = World::default();
-    world.put("old", "leaving", Owner::Ours(id("old")));
-    world.put("keep", "k", Owner::Ours(id("keep")));
-    let keep = desired(&[("keep", json!({ "value": "k" }), &[])]);
-    let begun = tokio::time::Instant::now();
-    let report = report(&world, &keep).await;
-    assert_eq!(report.status().description, "not gone in time: Thing/old: it is leaving");
-    assert!((Duration::from_mins(10)..Duration::from_mins(11)).contains(&begun.elapsed()));
 }
 
 /// A wanted thing, and one of another environment that it needs.
