@@ -204,7 +204,8 @@ impl Watching {
                     // Processes that end meanwhile have none.
                     lines.extend(std::fs::read(entry.path().join("cmdline")));
                 }
-                std::thread::sleep(Duration::from_millis(5));
+                // Not too often: reading /proc costs those who are watched.
+                std::thread::park_timeout(Duration::from_millis(5));
             }
             lines
         });
