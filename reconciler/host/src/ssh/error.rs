@@ -8,8 +8,8 @@ use holdfast_core::kind::{TargetError, chain};
 #[derive(Debug, thiserror::Error)]
 pub enum SshError {
     #[error(
-        "the host key of {address} changed: pinned {pinned}, offered {offered}; if the machine was set up anew, \
-         pin its new key, else find out who answers there"
+        "the host key of {address} changed: pin its new key if the machine was set up anew, else find out who \
+         answers there (pinned {pinned}, offered {offered})"
     )]
     HostKeyChanged { address: String, pinned: String, offered: String },
     #[error("{address} offers a host certificate, and only its pinned key counts")]
