@@ -191,12 +191,21 @@ fn failure(error: reqwest::Error, limit: Duration) -> ApiError {
     if is_tls(&error) {
         ApiError::Untrusted(text)
     } else if error.is_connect() {
-        ApiError::Unreachable(text)
+        ApiError::Unreachable(innermost(&error))
     } else if error.is_timeout() {
         ApiError::Timeout(limit)
     } else {
         ApiError::Broken(text)
     }
+}
+
+/// What the system itself said: a status has room for one line, and the layers above add nothing to it.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 /// Whether it was we who did not accept the server's certificate.
