@@ -29,12 +29,19 @@ pub(crate) async fn post_all(
     let Some(forge) = forge else { return };
     let chance = Chance::new(u64::from(std::process::id()));
     let mut pacer = Pacer::default();
+    let mut failures = 0;
     loop {
         let pause = match post_next(&journal, &forge, &site, &mut pacer, &chance).await {
-            Ok(pause) => pause,
+            Ok(pause) => {
+                failures = 0;
+                pause
+            }
             Err(error) => {
-                error!(error = %error, "the outbox could not be read");
-                LOOK_EVERY
+                // What was posted could perhaps not be noted, and will be posted again: not often.
+                let pause = (LOOK_EVERY << failures).min(600);
+                failures = (failures + 1).min(5);
+                error!(error = %error, "the outbox cannot be read or written");
+                pause
             }
         };
         if pause <= 0 {
@@ -47,7 +54,7 @@ pub(crate) async fn post_all(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
-            () = journal.posts.notified() => {}
+            () = journal.posts.notified(), if failures == 0 => {}
             () = tokio::time::sleep(pause) => {}
         }
     }

@@ -3,6 +3,7 @@
 mod broken;
 mod history;
 mod statuses;
+mod writing;
 
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -16,7 +17,6 @@ use holdfast_core::kind::BoxFuture;
 use holdfast_core::plan::Plan;
 use holdfast_core::report::{Report, Status};
 use holdfast_engine::ports::{Context, Journal, JournalError, RunId};
-use sqlx::Transaction;
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -27,6 +27,7 @@ use tracing::error;
 use crate::clock::now;
 
 pub(crate) use statuses::{Due, Latest};
+use writing::Writing;
 
 /// Runs that are kept of each environment.
 const KEEP_RUNS: i64 = 500;
@@ -116,10 +117,9 @@ impl Sqlite {
         Ok(Self { pool, posts: Notify::new() })
     }
 
-    /// Begins a transaction that writes. It takes its turn at once: one that first reads and then wants to write is
-    /// refused, without any wait, where somebody wrote in between.
-    async fn begin(&self) -> Result<Transaction<'static, sqlx::Sqlite>, sqlx::Error> {
-        self.pool.begin_with("BEGIN IMMEDIATE").await
+    /// Begins a transaction that writes.
+    async fn begin(&self) -> Result<Writing, sqlx::Error> {
+        Writing::begin(&self.pool).await
     }
 }
 
@@ -137,7 +137,7 @@ impl Journal for Sqlite {
     ) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async move {
             let mut transaction = self.begin().await.map_err(failed("recording a status"))?;
-            statuses::want(&mut transaction, commit, context, status, now())
+            statuses::want(transaction.connection(), commit, context, status, now())
                 .await
                 .map_err(failed("recording a status"))?;
             transaction.commit().await.map_err(failed("recording a status"))?;
@@ -209,15 +209,15 @@ impl Sqlite {
             .bind(now())
             .bind(json)
             .bind(run.0)
-            .execute(&mut *transaction)
+            .execute(transaction.connection())
             .await?;
         sqlx::query("DELETE FROM runs WHERE environment = $1 AND id <= $2")
             .bind(report.environment.as_str())
             .bind(run.0 - KEEP_RUNS)
-            .execute(&mut *transaction)
+            .execute(transaction.connection())
             .await?;
-        statuses::want(&mut transaction, &report.commit, &context, status, now()).await?;
-        statuses::trim(&mut transaction, KEEP_STATUSES).await?;
+        statuses::want(transaction.connection(), &report.commit, &context, status, now()).await?;
+        statuses::trim(transaction.connection(), KEEP_STATUSES).await?;
         transaction.commit().await
     }
 }

@@ -139,9 +139,9 @@ impl Sqlite {
     ) -> Result<(), sqlx::Error> {
         let mut transaction = self.begin().await?;
         // What is wanted may have changed while the forge was asked.
-        if let Some(row) = find(&mut *transaction, &due.commit, &due.context).await? {
+        if let Some(row) = find(transaction.connection(), &due.commit, &due.context).await? {
             let row = row.answered(due.row.number, answer, now, jitter);
-            store(&mut transaction, &due.commit, &due.context, &row, now).await?;
+            store(transaction.connection(), &due.commit, &due.context, &row, now).await?;
         }
         transaction.commit().await
     }

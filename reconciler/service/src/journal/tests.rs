@@ -239,3 +239,25 @@ async fn who_writes_at_once_waits_for_the_other() {
         written.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_for_as_long_as_it_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Sqlite::open(folder.path()).await.unwrap());
+    let options = SqliteConnectOptions::new().filename(folder.path().join("journal.sqlite"));
+    let journal = Sqlite::connect(options, 1).await.unwrap();
+    // The one connection may make the file no larger; a new one may.
+    sqlx::query("PRAGMA max_page_count = 1").execute(&journal.pool).await.unwrap();
+    let mut full = false;
+    for number in 0..1_000 {
+        let context = Context::Environment(EnvironmentName::new(format!("n{number}")).unwrap());
+        let text = "long ".repeat(28);
+        if journal.set_status(&commit('a'), &context, &status(StatusState::Pending, &text)).await.is_err() {
+            full = true;
+            break;
+        }
+    }
+    assert!(full, "it would have to be full by now");
+    journal.set_status(&commit('b'), &core(), &status(StatusState::Success, "converged")).await.unwrap();
+    assert!(journal.status(&commit('b'), &core()).await.unwrap().is_some());
+}
