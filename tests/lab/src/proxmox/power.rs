@@ -1,14 +1,16 @@
 //! Switching guests on and off.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::call::Call;
+use super::call::{Call, Shared};
 use super::error::{Answer, ApiError, Reply, Work};
 use super::guest::{Guest, Running};
 use super::host::{Boot, GuestHost};
 use super::hotplug;
+use super::params::{Given, Params};
 use super::props::SMBIOS;
 use super::tasks::{self, Job};
 use super::world::{Event, World};
@@ -121,12 +123,38 @@ pub(super) fn reboot(call: &mut Call<'_>) -> Answer {
     if !guest.is_ok_and(|guest| guest.running.is_some()) {
         return Err(ApiError::die(format!("VM {vmid} not running")));
     }
+    let at = node.clone();
     let job = Job::at_end(move |world, host| {
         world.flock(vmid)?;
-        power_down(world, host, &node, vmid, false)?;
-        power_on(world, host, &node, vmid)
+        power_down(world, host, &at, vmid, false)
     });
-    Ok(fork_patiently(call, "qmreboot", job))
+    let reply = fork_patiently(call, "qmreboot", job);
+    let upid = reply.data.as_str().unwrap_or_default().to_owned();
+    tokio::spawn(start_again(Arc::clone(call.shared), upid, node, vmid));
+    Ok(reply)
+}
+
+/// The reboot's task ends as soon as the guest is off. The node's event daemon then starts it again, in a task of its
+/// own and a moment later.
+async fn start_again(shared: Arc<Shared>, reboot: String, node: String, vmid: u32) {
+    let mut changed = shared.changed.subscribe();
+    while shared.with(|world, _| world.tasks.all.get(&reboot).is_some_and(|task| task.exit.is_none())) {
+        // The sender lives in `shared`.
+        drop(changed.changed().await);
+    }
+    let pause = shared.with(|world, _| world.knobs.task_time);
+    tokio::time::sleep(pause).await;
+    shared.with(|world, host| {
+        if world.machine(&node, vmid).is_ok_and(|guest| guest.running.is_none()) {
+            let given = [("node", node.clone()), ("vmid", vmid.to_string())];
+            let given = given.into_iter().map(|(key, value)| (key.to_owned(), Given::One(value)));
+            let params = Params(given.collect());
+            let mut call = Call { world, host, shared: &shared, caller: "root@pam", params };
+            // Nobody waits for its answer.
+            drop(start(&mut call));
+        }
+    });
+    shared.notify();
 }
 
 pub(super) fn reset(call: &mut Call<'_>) -> Answer {

@@ -44,6 +44,7 @@ async fn a_running_guest_keeps_restart_keys_pending() {
     let current = lab.get(&format!("{CONFIG}?current=1")).await.data();
     assert_eq!((&current["cores"], &current["tags"]), (&json!(1), &json!("a;b")));
     assert_eq!(lab.task("POST", "/nodes/pve1/qemu/100/status/reboot", &[]).await, "OK");
+    lab.runs(100).await;
     assert!(lab.pending(100).await.is_empty());
     assert_eq!(
         lab.pve.guest(100).map(|guest| (guest.config["cores"].clone(), guest.boots)),

@@ -234,3 +234,20 @@ async fn a_guest_becomes_a_template_for_good() {
     assert_eq!(lab.post(&path, &[]).await.message(), "you can't convert a template to a template\n");
     assert_eq!(lab.config(100).await["scsi0"], "local-lvm:base-100-disk-0,size=10G");
 }
+
+#[tokio::test]
+async fn a_reboot_ends_with_the_guest_off_and_the_node_starts_it_a_moment_later() {
+    let lab = Lab::start().await;
+    lab.pve.power_on(100).expect("it starts");
+    lab.pve.set_task_time(Duration::from_millis(50));
+    assert_eq!(lab.task("POST", &format!("{GUEST}/status/reboot"), &[]).await, "OK");
+    assert!(lab.pve.guest(100).is_some_and(|guest| !guest.running));
+    lab.runs(100).await;
+    let last =
+        lab.pve.world().tasks.into_iter().map(|task| task.upid).find(|upid| upid.contains(":qmstart:"));
+    assert!(
+        last.is_some_and(|upid| upid.contains(":100:root@pam:")),
+        "by the node itself, in a task of its own"
+    );
+    assert_eq!(lab.pve.guest(100).map(|guest| guest.boots), Some(2));
+}

@@ -174,6 +174,15 @@ impl Lab {
         }
     }
 
+    /// Waits for a guest that is started by the cluster itself.
+    async fn runs(&self, vmid: u32) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !self.pve.guest(vmid).is_some_and(|guest| guest.running) {
+            assert!(tokio::time::Instant::now() < deadline, "guest {vmid} does not start");
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn clone_to(&self, vmid: &str) -> String {
         self.task(
             "POST",
