@@ -1,5 +1,7 @@
 //! A guest that is there, and a manifest that changes.
 
+use std::time::Duration;
+
 use holdfast_core::kind::Scope;
 use holdfast_core::plan::{Action, Hold};
 use holdfast_lab::proxmox::{CONVERGE_GUESTS, MachineSeed};
@@ -29,7 +31,7 @@ async fn what_needs_a_restart_is_set_and_held_unless_a_restart_is_allowed() {
     let mut allowed = with(101, &more);
     allowed["restart"] = json!("allowed");
     let (done, rest) = lab.reborn().converge(NAME, &allowed).await;
-    assert_eq!((done, rest), (vec!["reboot vm 101 to apply cores and memory".to_owned()], Rest::Settled));
+    assert_eq!((done[0].as_str(), rest), ("reboot vm 101 to apply cores and memory", Rest::Settled));
     let guest = lab.guest(101);
     assert_eq!(
         (guest.boots, guest.config["cores"].as_str(), guest.config["memory"].as_str()),
@@ -37,6 +39,23 @@ async fn what_needs_a_restart_is_set_and_held_unless_a_restart_is_allowed() {
     );
     assert_eq!(guest.pending.len(), 0);
     lab.is_settled(NAME, &allowed).await;
+}
+
+#[tokio::test]
+async fn a_guest_that_its_reboot_leaves_off_for_a_moment_comes_up_once() {
+    for pause in [20, 60, 150] {
+        let lab = Lab::start().await;
+        lab.converge(NAME, &small(101)).await;
+        let spec = with(101, &json!({ "cores": 4, "restart": "allowed" }));
+        lab.turn(NAME, &spec).await.unwrap();
+        // The node starts it by itself this long after the reboot's task has ended. Who is first does not matter.
+        lab.pve.set_task_time(Duration::from_millis(pause));
+        let (done, rest) = lab.converge(NAME, &spec).await;
+        assert_eq!((done[0].as_str(), rest), ("reboot vm 101 to apply cores", Rest::Settled), "{done:?}");
+        assert!(done.iter().skip(1).all(|step| step == "start vm 101"), "{done:?}");
+        assert!(lab.pve.idle(Duration::from_secs(10)).await);
+        assert_eq!((lab.guest(101).boots, lab.guest(101).running), (2, true), "after {pause} ms");
+    }
 }
 
 #[tokio::test]
@@ -253,7 +272,7 @@ async fn power_follows_the_manifest_and_a_guest_that_does_not_listen_is_left_run
     assert_eq!(lab.go(NAME, &off).await, (vec!["shut down vm 101".to_owned()], Rest::Settled));
     lab.is_settled(NAME, &off).await;
     assert_eq!(lab.go(NAME, &small(101)).await.1, Rest::Settled);
-    lab.pve.ignore_shutdown(101, std::time::Duration::from_millis(50));
+    lab.pve.ignore_shutdown(101, Duration::from_millis(50));
     let rest = lab.go(NAME, &off).await.1;
     assert!(rest.why().contains("shut it down from inside, or stop it by hand"), "{rest:?}");
     assert!(lab.guest(101).running && !rest.is_tried_again());
