@@ -252,7 +252,8 @@ fn borrowed(
 async fn act(world: &World<'_>, id: &ResourceId, steps: Vec<PlannedStep>, progress: &mut Progress) -> Turn {
     let first = steps.first().map_or_else(String::new, |step| step.text.clone());
     if let Some(why) = progress.is_in_vain(&steps) {
-        return Turn::End(Outcome::Failed { step: first, error: TargetError::rejected("converging", why) });
+        let error = TargetError::rejected(first.clone(), why);
+        return Turn::End(Outcome::Failed { step: first, error });
     }
     let engine = world.engine;
     let values = match secrets::values(&*engine.targets.secrets(), &engine.stamp_key, &steps).await {
@@ -314,7 +315,7 @@ pub(crate) fn first_failure(
         let error = match results.get(index) {
             Some(StepResult::Done { .. }) => continue,
             Some(StepResult::Failed(error)) => error.clone(),
-            Some(StepResult::NotRun) | None => TargetError::unavailable("applying", "it was not run"),
+            Some(StepResult::NotRun) | None => TargetError::unavailable(&step.text, "it was not run"),
         };
         return Some((index, step.text.clone(), error));
     }

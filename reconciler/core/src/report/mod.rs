@@ -188,11 +188,8 @@ impl Report {
     fn describe(&self, id: &ResourceId, outcome: &Outcome) -> Problem {
         let name = id.seen_from(&self.environment);
         let text = match outcome {
-            Outcome::Failed { step, error } => {
-                let error = error.to_string();
-                let cause = error.strip_prefix(&format!("{step}: ")).unwrap_or(&error);
-                format!("failed: {name}: {step}: {cause}")
-            }
+            // The error says what was being done; the line of the step would say it again.
+            Outcome::Failed { step: _, error } => format!("failed: {name}: {error}"),
             Outcome::Held(Hold::Unseen(error)) if error.is_unavailable() => {
                 format!("out of reach: {name}: {error}")
             }

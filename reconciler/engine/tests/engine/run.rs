@@ -125,7 +125,7 @@ async fn what_a_person_must_mend_is_not_tried_again() {
     let report = report(&world, &chain()).await;
     assert_eq!(
         report.status().description,
-        "failed: Thing/bottom: put b: changing it: permission denied (1 blocked by it)"
+        "failed: Thing/bottom: changing it: permission denied (1 blocked by it)"
     );
     assert!(begun.elapsed() < Duration::from_secs(1));
     assert_eq!(world.attic().apply_errors["bottom"].len(), 8);
@@ -205,7 +205,7 @@ async fn what_somebody_else_changes_back_is_given_up() {
     let report = ended.expect("a run always ends");
     assert_eq!(
         report.status().description,
-        "failed: Thing/bottom: put b: converging: it succeeded 3 times, and is still to be done; does \
+        "failed: Thing/bottom: put b: it succeeded 3 times, and is still to be done; does \
          somebody else change it back? (1 blocked by it)"
     );
 }
