@@ -87,6 +87,14 @@ impl Row {
         Some(self.next_try.max(coalesced))
     }
 
+    /// The row as a new start of the service takes it up: a token or an address that was wrong may have been
+    /// mended by it, so that what rests for that is tried once at once. What a limit asked for may have to be
+    /// told again, which costs one request.
+    #[must_use]
+    pub fn at_start(&self, now: i64) -> Self {
+        Self { next_try: self.next_try.min(now), ..self.clone() }
+    }
+
     /// What the forge's answer to the payload `number` makes of the row. `jitter` lies between 0 and 1.
     #[must_use]
     pub fn answered(&self, number: u32, answer: &Result<(), PostError>, now: i64, jitter: f64) -> Self {
@@ -286,6 +294,16 @@ mod tests {
         assert_eq!(fresh.dropped, None);
         let long = row.answered(1, &Err(PostError::TooLong), 1000, 1.0);
         assert_eq!(long.number, 2);
+    }
+
+    #[test]
+    fn a_new_start_tries_at_once_what_was_refused() {
+        let refused = Err(PostError::Refused { why: "401".to_owned() });
+        let row = after(&pending(), StatusState::Success, "converged").unwrap();
+        let resting = row.answered(row.number, &refused, 200, 1.0);
+        assert_eq!(resting.due_at(), Some(200 + LOOK_AGAIN));
+        assert_eq!(resting.at_start(300).due_at(), Some(300));
+        assert_eq!(row.at_start(300), row, "what is due already keeps its turn");
     }
 
     #[test]

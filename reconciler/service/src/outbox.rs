@@ -30,6 +30,9 @@ pub(crate) async fn post_all(
     let chance = Chance::new(u64::from(std::process::id()));
     let mut pacer = Pacer::default();
     let mut failures = 0;
+    if let Err(error) = journal.take_up(now()).await {
+        error!(error = %error, "what is to be posted keeps its pauses");
+    }
     loop {
         let pause = match post_next(&journal, &forge, &site, &mut pacer, &chance).await {
             Ok(pause) => {

@@ -129,6 +129,18 @@ impl Sqlite {
             .collect()
     }
 
+    /// Takes up what an earlier life of the service left to be posted.
+    pub(crate) async fn take_up(&self, now: i64) -> Result<(), sqlx::Error> {
+        let mut transaction = self.begin().await?;
+        for due in self.due().await? {
+            // What is wanted may have changed since.
+            if let Some(row) = find(transaction.connection(), &due.commit, &due.context).await? {
+                store(transaction.connection(), &due.commit, &due.context, &row.at_start(now), now).await?;
+            }
+        }
+        transaction.commit().await
+    }
+
     /// Notes a forge's answer to one post.
     pub(crate) async fn answered(
         &self,
