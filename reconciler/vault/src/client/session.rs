@@ -185,7 +185,7 @@ impl Session {
         let client = self.vaultrs("", LOGGING_IN)?;
         let info = vaultrs::auth::approle::login(&client, "approle", role_id, secret_id.expose_secret())
             .await
-            .map_err(|error| over_vaultrs::words_of(LOGGING_IN, &error))?;
+            .map_err(|error| refused(over_vaultrs::words_of(LOGGING_IN, &error)))?;
         let AuthInfo { client_token, policies, lease_duration, renewable, .. } = info;
         Ok(Token {
             secret: SecretString::from(client_token),
@@ -311,4 +311,15 @@ fn dead_token(doing: &str) -> TargetError {
         doing,
         "vault does not know the token: it ran out, was revoked, or is of another vault; give Holdfast a new one",
     )
+}
+
+/// A login that was refused, with what to do about it. One that was not heard is left as it is.
+fn refused(error: TargetError) -> TargetError {
+    match error {
+        TargetError::Rejected { doing, why } => {
+            let why = format!("{why}: check `role_id` and the secret id that `credential` names");
+            TargetError::Rejected { doing, why }
+        }
+        TargetError::Unavailable { .. } => error,
+    }
 }

@@ -125,7 +125,8 @@ async fn wrong_credentials_are_rejected_and_never_shown() {
     let error = read(&vault(&bao.url, "not-the-secret-id").secrets()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "logging in to vault by AppRole: vault answered 400: invalid role or secret ID"
+        "logging in to vault by AppRole: vault answered 400: invalid role or secret ID: check `role_id` and the \
+         secret id that `credential` names"
     );
     assert!(!error.is_unavailable());
     let error = read(&with_token(&bao.url, "s.gone").unwrap().secrets()).await.unwrap_err();
