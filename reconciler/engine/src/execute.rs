@@ -150,7 +150,13 @@ async fn converge(world: &World<'_>, id: &ResourceId, permits: &Semaphore, stop:
         if Instant::now() >= progress.deadline {
             return End::Outcome(reason);
         }
-        if let Some(what) = progress.news(&reason) {
+        let what = match &reason {
+            Outcome::Waiting(what) => Some(what.clone()),
+            Outcome::Held(Hold::Unseen(error)) => Some(error.to_string()),
+            // Told when it happened.
+            _ => None,
+        };
+        if let Some(what) = what.filter(|what| progress.is_news(what.clone())) {
             info!(what, "waiting");
         }
         let pause = progress.backoff.pause(&world.engine.chance).max(asked.unwrap_or_default());
@@ -263,7 +269,7 @@ async fn act(world: &World<'_>, id: &ResourceId, steps: Vec<PlannedStep>, progre
             let what = "a secret that it needs changes again and again".to_owned();
             return Turn::Pause(Outcome::Waiting(what), None);
         }
-        Values::Failed(error) => return failed(first, error),
+        Values::Failed(error) => return failed(first, error, progress),
     };
     let Some(target) = world.target(id) else {
         return unseen(TargetError::rejected("applying", "there is no connection for it"));
@@ -285,16 +291,18 @@ async fn act(world: &World<'_>, id: &ResourceId, steps: Vec<PlannedStep>, progre
             if done > 0 {
                 progress.moved(&steps[..done]);
             }
-            failed(step, error)
+            failed(step, error, progress)
         }
     }
 }
 
 /// A failed step is tried again by looking again, unless a person must act first.
-fn failed(step: String, error: TargetError) -> Turn {
+fn failed(step: String, error: TargetError, progress: &mut Progress) -> Turn {
     let asked = retry_after(&error);
     let again = error.is_unavailable();
-    warn!(step = %step, error = %error, again, "a change failed");
+    if progress.is_news(error.to_string()) {
+        warn!(step = %step, error = %error, again, "a change failed");
+    }
     let outcome = Outcome::Failed { step, error };
     if again { Turn::Pause(outcome, asked) } else { Turn::End(outcome) }
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use holdfast_core::any_kind::PlannedStep;
-use holdfast_core::plan::Hold;
 use holdfast_core::report::Outcome;
 use tokio::time::Instant;
 
@@ -21,7 +20,7 @@ pub(crate) struct Progress {
     applied: Vec<String>,
     /// The steps that succeeded, by their lines (what else a step holds differs with each look), and how often.
     done: BTreeMap<Vec<String>, usize>,
-    /// What is waited for, as it was told last.
+    /// What the log was told last.
     told: String,
     settle: Duration,
     pub(crate) deadline: Instant,
@@ -40,18 +39,11 @@ impl Progress {
         }
     }
 
-    /// What is waited for, where that is not what was told last. A change that failed was told when it did.
-    pub(crate) fn news(&mut self, reason: &Outcome) -> Option<&str> {
-        let what = match reason {
-            Outcome::Waiting(what) => what.clone(),
-            Outcome::Held(Hold::Unseen(error)) => error.to_string(),
-            _ => return None,
-        };
-        if what == self.told {
-            return None;
-        }
+    /// Whether the log was told something else last: what stays the same is said once.
+    pub(crate) fn is_news(&mut self, what: String) -> bool {
+        let is_news = self.told != what;
         self.told = what;
-        Some(&self.told)
+        is_news
     }
 
     pub(crate) fn settled(&self) -> Outcome {

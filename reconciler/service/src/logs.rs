@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal as _;
 
-use anyhow::Context as _;
+use anyhow::bail;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -22,9 +22,9 @@ const SILENT: &str = "rustify=off,vaultrs=off";
 /// Starts logging to standard error. `filter` is in the syntax of `tracing_subscriber::EnvFilter`, such as
 /// `info,holdfast_proxmox=debug`.
 pub(crate) fn start(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(whole(filter)).with_context(|| {
-        format!("`{filter}` is no log filter; write for example `info` or `info,holdfast_proxmox=debug`")
-    })?;
+    let Ok(filter) = EnvFilter::try_new(whole(filter)) else {
+        bail!("`{filter}` is no log filter; write for example `info` or `info,holdfast_proxmox=debug`")
+    };
     // The usual wish for plain text (<https://no-color.org>).
     #[expect(
         clippy::disallowed_methods,
