@@ -81,6 +81,13 @@ impl Repository {
         Ok(())
     }
 
+    /// Makes every file of the working copy what it was in an earlier commit, without a commit.
+    pub fn restore(&self, commit: &str) -> Result<()> {
+        git(&self.work, &["rm", "-r", "--quiet", "--force", "--ignore-unmatch", "."])?;
+        git(&self.work, &["checkout", "--quiet", commit, "--", "."])?;
+        Ok(())
+    }
+
     /// The commit that the working copy is at.
     pub fn head(&self) -> Result<String> {
         git(&self.work, &["rev-parse", "HEAD"])

@@ -74,3 +74,13 @@ pub(crate) fn leftovers(home: &Home) -> Vec<String> {
     };
     prints(home).into_keys().filter(left).collect()
 }
+
+/// Somebody writes a file on the host behind a guest.
+pub(crate) fn write(home: &Home, vmid: u32, path: &str, text: &str) {
+    std::fs::write(place(&host(home, vmid), path), text).expect("a file of a host is written");
+}
+
+/// Somebody removes a file of the host behind a guest.
+pub(crate) fn remove(home: &Home, vmid: u32, path: &str) {
+    std::fs::remove_file(place(&host(home, vmid), path)).expect("a file of a host is removed");
+}

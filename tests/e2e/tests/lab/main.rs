@@ -1,18 +1,32 @@
 //! The real binary against the lab: what one push, one crash and one mistake lead to.
 
 #[cfg(test)]
+mod adoption;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
+mod drift;
 #[cfg(test)]
 mod first_push;
 #[cfg(test)]
+mod forges;
+#[cfg(test)]
+mod history;
+#[cfg(test)]
 mod hosts;
 #[cfg(test)]
+mod mistakes;
+#[cfg(test)]
 mod newest;
+#[cfg(test)]
+mod removal;
 #[cfg(test)]
 mod second_look;
 #[cfg(test)]
 mod small;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod targets;
 #[cfg(test)]
 mod trap;

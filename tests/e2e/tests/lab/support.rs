@@ -133,6 +133,19 @@ impl Life {
         post
     }
 
+    /// Waits until a context of a commit is green, although it was red.
+    pub(crate) async fn until_green(&mut self, commit: &str, context: &str) {
+        let green = |home: &Home| home.status(commit, context).is_some_and(|post| post.state == "success");
+        self.until(&format!("{context} turns green"), green).await;
+    }
+
+    /// Changes the service's config, which it reads when it starts.
+    pub(crate) fn configure(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.home.config()).expect("the config can be read");
+        assert!(text.contains(from), "`{from}` is not in {text}");
+        std::fs::write(self.home.config(), text.replace(from, to)).expect("the config can be written");
+    }
+
     /// Waits until something is so.
     pub(crate) async fn until(&mut self, what: &str, mut so: impl FnMut(&Home) -> bool) {
         let reached = async {
@@ -160,6 +173,23 @@ impl Life {
         };
         let in_time = tokio::time::timeout(PATIENCE, reached).await.is_ok();
         assert!(in_time, "no {count} runs of {environment} ended\n{}", self.told());
+    }
+
+    /// Waits until the last run of an environment that ended has this state.
+    pub(crate) async fn until_run_ends(&mut self, environment: &str, state: &str) {
+        let service = self.service();
+        let is_so = |service: &Service| {
+            let lines = service.log();
+            let last = lines.iter().rev().find(|line| is_end(line, environment));
+            last.is_some_and(|line| line["state"] == state)
+        };
+        let reached = async {
+            while !is_so(service) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, reached).await.is_ok();
+        assert!(in_time, "no run of {environment} ended with {state}\n{}", self.told());
     }
 
     /// Starts the service with a `git` that notes each call as a line of a file, whose path is given.
@@ -214,8 +244,11 @@ impl Life {
 
 /// How many runs of an environment have ended, by the log.
 fn ended(service: &Service, environment: &str) -> usize {
-    let of_it = |line: &&Value| line["message"] == "the run ended" && line["environment"] == environment;
-    service.log().iter().filter(of_it).count()
+    service.log().iter().filter(|line| is_end(line, environment)).count()
+}
+
+fn is_end(line: &Value, environment: &str) -> bool {
+    line["message"] == "the run ended" && line["environment"] == environment
 }
 
 /// All statuses of a commit by context, in the order in which they were posted: state and description.
