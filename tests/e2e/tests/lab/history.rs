@@ -1,9 +1,10 @@
 //! Histories that are no straight line: an empty repository, and one that was rewritten.
 
 use holdfast_lab::home::Options;
+use holdfast_lab::proxmox::Event;
 
 use super::small;
-use super::support::{Life, guests};
+use super::support::{Life, guests, statuses};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_repository_is_waited_for() {
@@ -79,4 +80,35 @@ async fn a_repository_that_declares_nothing_any_more_deletes_nothing() {
     assert!(life.home.vault.policy("backup").is_some());
     let deleted = life.home.writes().into_iter().filter(|write| write.contains("DELETE"));
     assert_eq!(deleted.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_state_folder_loses_nothing_but_history() {
+    let (mut life, commit) = Life::begin(&Options::default(), small::write).await;
+    life.all_green(&commit, &small::ENVIRONMENTS).await;
+    let (before, posts) = (life.home.proxmox.world(), life.home.forge.posts().len());
+    life.kill().await;
+    std::fs::remove_dir_all(life.home.state()).expect("the state can be lost");
+    life.home.reset();
+    life.start();
+    life.until_run_ends("core", "success").await;
+    life.until_run_ends("kubernetes", "success").await;
+    // Secrets are stamped with a key that was lost, so that they are set once more, to what they are; nothing else is.
+    let only_secrets = |event: &Event| match event {
+        Event::Configured { keys, .. } => keys.iter().all(|key| key == "cipassword" || key == "description"),
+        _ => false,
+    };
+    let world = life.home.proxmox.world();
+    let since = &world.history[before.history.len()..];
+    assert!(since.iter().all(only_secrets), "{since:?}");
+    assert_eq!(world.guests.keys().collect::<Vec<_>>(), before.guests.keys().collect::<Vec<_>>());
+    life.until("the statuses, once more", |home| home.forge.posts().len() >= posts + 3).await;
+    let all = statuses(&life.home, &commit);
+    assert!(
+        all.values().flatten().all(|(state, _)| ["pending", "success"].contains(&state.as_str())),
+        "{all:?}"
+    );
+    for context in ["validate", "core", "kubernetes"] {
+        life.green(&commit, context).await;
+    }
 }
