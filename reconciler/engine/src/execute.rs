@@ -153,7 +153,6 @@ async fn converge(world: &World<'_>, id: &ResourceId, permits: &Semaphore, stop:
         let what = match &reason {
             Outcome::Waiting(what) => Some(what.clone()),
             Outcome::Held(Hold::Unseen(error)) => Some(error.to_string()),
-            // Told when it happened.
             _ => None,
         };
         if let Some(what) = what.filter(|what| progress.is_news(what.clone())) {

@@ -120,6 +120,13 @@ impl Mirror {
         self.read(doing, None, move |repository| read::resolve(repository, &text)).await
     }
 
+    /// The newest commits from `newest` on, itself first.
+    pub async fn recent(&self, newest: &CommitId, count: usize) -> Result<Vec<CommitId>, TargetError> {
+        let doing = format!("listing the commits before {}", newest.short());
+        let from = newest.clone();
+        self.read(doing, Some(newest), move |repository| read::recent(repository, &from, count)).await
+    }
+
     /// Reads the files of a commit that can matter. A commit over the budgets is `Rejected`.
     pub async fn tree(&self, commit: &CommitId) -> Result<Tree, TargetError> {
         let doing = format!("reading commit {}", commit.short());

@@ -2,6 +2,8 @@
 
 use std::sync::PoisonError;
 
+use gix::revision::walk::Sorting;
+use gix::traverse::commit::simple::CommitTimeOrder;
 use gix::{ObjectId, Repository};
 use holdfast_core::ident::CommitId;
 use holdfast_core::kind::TargetError;
@@ -93,6 +95,25 @@ pub(crate) fn resolve(repository: &Repository, text: &str) -> Result<CommitId, R
     let object = repository.rev_parse_single(text).and_then(|id| id.object()).map_err(refused)?;
     let commit = object.peel_to_commit().map_err(refused)?;
     CommitId::new(commit.id.to_hex().to_string()).map_err(|error| ReadError::Refused(error.to_string()))
+}
+
+/// The newest commits from `newest` on, itself first.
+pub(crate) fn recent(
+    repository: &Repository,
+    newest: &CommitId,
+    count: usize,
+) -> Result<Vec<CommitId>, ReadError> {
+    let mut recent = Vec::new();
+    let walk = repository
+        .rev_walk([find(repository, newest)?])
+        .sorting(Sorting::ByCommitTime(CommitTimeOrder::NewestFirst))
+        .all()
+        .map_err(ReadError::damaged)?;
+    for step in walk.take(count) {
+        let id = step.map_err(ReadError::damaged)?.id;
+        recent.extend(CommitId::new(id.to_hex().to_string()).ok());
+    }
+    Ok(recent)
 }
 
 /// Whether `old` is an ancestor of `new`, or `new` itself. The mirror is never shallow: a commit that it does

@@ -1,5 +1,6 @@
 //! Holdfast, the service: the command line, the config, the journal, and the wiring of everything else.
 
+mod aftermath;
 mod clock;
 mod commands;
 mod config;

@@ -22,7 +22,7 @@ const LONGEST_PAUSE: i64 = 2 * 3600;
 /// `holdfast status` shows the same.
 pub(crate) async fn post_all(
     journal: Arc<Sqlite>,
-    forge: Option<Forge>,
+    forge: Option<Arc<Forge>>,
     site: SiteName,
     shutdown: CancellationToken,
 ) {

@@ -32,6 +32,11 @@ impl Mirror {
         self.0.resolve(text).await
     }
 
+    /// The newest commits from `newest` on, itself first.
+    pub(crate) async fn recent(&self, newest: &CommitId, count: usize) -> Result<Vec<CommitId>, TargetError> {
+        self.0.recent(newest, count).await
+    }
+
     /// Wakes the poll at once when a repository on this machine gets a push.
     pub(crate) fn wake_on_change(&self, wake: Arc<Notify>) -> Option<AbortOnDropHandle<()>> {
         let mut watcher = self.0.watcher()?;

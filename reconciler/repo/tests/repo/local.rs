@@ -118,10 +118,11 @@ async fn a_commit_is_found_by_what_people_call_it() {
     {
         assert_eq!(mirror.resolve(text).await.as_ref(), Ok(commit), "{text}");
     }
+    assert_eq!(mirror.recent(&second, 9).await, Ok(vec![second.clone(), first.clone()]));
+    assert_eq!(mirror.recent(&second, 1).await, Ok(vec![second.clone()]));
     for wrong in ["nothing", "0000000", "main~9", "", "main^{tree}"] {
         let error = mirror.resolve(wrong).await.unwrap_err();
         assert!(!error.is_unavailable(), "{error}");
-        println!("{error}");
     }
 }
 

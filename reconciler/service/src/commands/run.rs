@@ -12,10 +12,12 @@ use holdfast_forge::Forge;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use super::Verdict;
 use super::connect::{Mistakes, connect};
+use crate::aftermath::close_what_was_left;
 use crate::config::Config;
 use crate::journal::Sqlite;
 use crate::lock::Lock;
@@ -29,7 +31,8 @@ pub(super) async fn run(mut config: Config) -> anyhow::Result<Verdict> {
     let _lock = Lock::take(&config.state)?;
     let mut mistakes = Mistakes::default();
     let mirror = mistakes.of("repository", Mirror::new(&config)).map(Arc::new);
-    let forge = config.forge.take().and_then(|settings| mistakes.of("forge", Forge::new(settings)));
+    let forge =
+        config.forge.take().and_then(|settings| mistakes.of("forge", Forge::new(settings))).map(Arc::new);
     let connections = Arc::new(connect(&mut config, &mut mistakes));
     mistakes.none()?;
     let mirror = mirror.expect("it is there, or its mistake was told");
@@ -42,6 +45,14 @@ pub(super) async fn run(mut config: Config) -> anyhow::Result<Verdict> {
     info!(site = %config.site, version = env!("CARGO_PKG_VERSION"), "the service started");
     let waking = mirror.wake_on_change(wake.clone());
     let nothing_more = CancellationToken::new();
+    let aftermath = match &forge {
+        Some(forge) if journal.is_new().await.context("reading the journal")? => {
+            let (journal, mirror, forge) = (journal.clone(), mirror.clone(), forge.clone());
+            let work = close_what_was_left(journal, mirror, forge, config.site.clone());
+            Some(AbortOnDropHandle::new(tokio::spawn(work)))
+        }
+        _ => None,
+    };
     let posting = tokio::spawn(outbox::post_all(journal, forge, config.site.clone(), nothing_more.clone()));
     let mut watching = tokio::spawn(watch(engine, validators, wake, signals.end.clone()));
     tokio::select! {
@@ -58,7 +69,7 @@ pub(super) async fn run(mut config: Config) -> anyhow::Result<Verdict> {
             }
         }
     }
-    drop(waking);
+    drop((waking, aftermath));
     // Only now, so that the last words of the runs are posted too. The outbox is durable: what it could not post
     // by then, the next start posts.
     nothing_more.cancel();

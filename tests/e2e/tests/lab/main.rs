@@ -25,6 +25,8 @@ mod second_look;
 #[cfg(test)]
 mod small;
 #[cfg(test)]
+mod state;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod targets;

@@ -1,0 +1,63 @@
+//! After a journal was lost: what an earlier life of the service left pending on the forge gets its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_core::ident::{CommitId, SiteName};
+use holdfast_core::report::{Status, StatusState};
+use holdfast_engine::ports::{Context, Journal as _, Repository as _};
+use holdfast_forge::Forge;
+use tracing::{info, warn};
+
+use crate::journal::{Sqlite, context_of};
+use crate::ports::Mirror;
+
+/// So many commits are looked at: no service leaves more behind, since each new commit ends the one before.
+const COMMITS: usize = 20;
+/// The pauses between tries, and how many there are: a forge that is away for longer keeps its pending statuses.
+const TRY_AGAIN: Duration = Duration::from_mins(1);
+const TRIES: usize = 60;
+
+/// Reads the statuses of the newest commits back from the forge, and supersedes those of ours that are pending.
+/// Housekeeping: anybody with write access can set any status, and nothing else follows from what is read.
+pub(crate) async fn close_what_was_left(
+    journal: Arc<Sqlite>,
+    mirror: Arc<Mirror>,
+    forge: Arc<Forge>,
+    site: SiteName,
+) {
+    for _ in 0..TRIES {
+        match close(&journal, &mirror, &forge, &site).await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(why) => warn!(why, "what an earlier journal left pending could not be looked for yet"),
+        }
+        tokio::time::sleep(TRY_AGAIN).await;
+    }
+}
+
+/// `false` where there is no commit yet.
+async fn close(journal: &Sqlite, mirror: &Mirror, forge: &Forge, site: &SiteName) -> Result<bool, String> {
+    let Some(head) = mirror.fetch().await.map_err(|error| error.to_string())? else { return Ok(false) };
+    let recent = mirror.recent(&head, COMMITS).await.map_err(|error| error.to_string())?;
+    for commit in recent.iter().filter(|commit| **commit != head) {
+        for context in pending(forge, site, commit).await? {
+            info!(
+                commit = commit.short(),
+                context = context.text(site),
+                "an earlier journal left this pending"
+            );
+            let end = Status::superseded(&head);
+            journal.set_status(commit, &context, &end).await.map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(true)
+}
+
+/// Our contexts of a commit that are pending on the forge.
+async fn pending(forge: &Forge, site: &SiteName, commit: &CommitId) -> Result<Vec<Context>, String> {
+    let statuses = forge.statuses(commit).await.map_err(|error| error.to_string())?;
+    let ours = format!("holdfast/{site}/");
+    let pending = statuses.into_iter().filter(|(_, status)| status.state == StatusState::Pending);
+    Ok(pending.filter_map(|(context, _)| context_of(context.strip_prefix(&ours)?)).collect())
+}
