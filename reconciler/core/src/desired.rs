@@ -16,6 +16,9 @@ pub struct Desired {
     pub order: Vec<ResourceId>,
     /// What may be destroyed although it holds data: `retire:` of the environment's file.
     pub retire: BTreeSet<ResourceId>,
+    /// Nobody knows a commit that the environment converged to before. What stands in the world and not in this
+    /// commit may then be missing here, rather than too much there: nothing is removed that is not named.
+    pub first: bool,
 }
 
 /// One resource as wanted.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use holdfast_core::desired::Site;
+use holdfast_core::desired::{Desired, Site};
 use holdfast_core::ident::{CommitId, EnvironmentName};
 use holdfast_core::manifest::{self, Tree, Validators};
 use holdfast_core::report::{Status, StatusState, count};
@@ -234,10 +234,12 @@ impl Watcher {
         &mut self,
         commit: &CommitId,
         environment: &EnvironmentName,
-        desired: holdfast_core::desired::Desired,
+        mut desired: Desired,
     ) -> Result<(), TakeError> {
         let context = Context::Environment(environment.clone());
-        if let Some(kept) = self.engine.repository.kept(environment).await.map_err(TakeError::Tree)?
+        let kept = self.engine.repository.kept(environment).await.map_err(TakeError::Tree)?;
+        desired.first = kept.is_none();
+        if let Some(kept) = kept
             && !self.engine.repository.descends(&kept, commit).await.map_err(TakeError::Tree)?
         {
             let text = format!(
@@ -309,7 +311,7 @@ fn read(engine: &Engine, validators: &Validators, tree: &Tree) -> Read {
     }
 }
 
-fn own(desired: &holdfast_core::desired::Desired) -> usize {
+fn own(desired: &Desired) -> usize {
     desired.resources.values().filter(|resource| !resource.borrowed).count()
 }
 

@@ -115,13 +115,20 @@ pub fn plan(environment: &EnvironmentName, kinds: &Kinds, desired: &Desired, obs
         .filter(|id| !desired.resources[*id].borrowed)
         .map(|id| Item { id: id.clone(), action: actions[id].clone() })
         .collect();
-    items.extend(plan_removals(environment, kinds, desired, observed));
-    Plan {
-        environment: environment.clone(),
-        items,
-        notices: observed.notices.clone(),
-        unseen: observed.incomplete.clone(),
+    let mut notices = observed.notices.clone();
+    for item in plan_removals(environment, kinds, desired, observed) {
+        match &item.action {
+            Action::Delete(_) if desired.first && !desired.retire.contains(&item.id) => {
+                notices.insert(format!(
+                    "`{}` is managed by Holdfast, and no manifest declares it: a first run removes nothing, the next \
+                     commit will",
+                    item.id.short()
+                ));
+            }
+            _ => items.push(item),
+        }
     }
+    Plan { environment: environment.clone(), items, notices, unseen: observed.incomplete.clone() }
 }
 
 /// Plans one wanted resource, given what was decided about those that it needs.

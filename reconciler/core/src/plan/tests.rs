@@ -337,6 +337,34 @@ fn an_environment_that_declares_nothing_removes_nothing() {
 }
 
 #[test]
+fn a_first_run_removes_only_what_is_named() {
+    let mut desired = desired(&[("keep", json!({ "size": 1 }), &[])]);
+    desired.first = true;
+    desired.retire.insert(id("named"));
+    let empty = json!({ "size": 1, "empty": true });
+    let observed = observed(vec![
+        ("data", present("data", json!({ "size": 1 }))),
+        ("empty", present("empty", empty.clone())),
+        ("keep", present("keep", json!({ "size": 1, "label": "k" }))),
+        ("named", present("named", empty)),
+    ]);
+    insta::assert_snapshot!(text(&desired, &observed), @r"
+    plan for commit 4f2c91b07a, environment attic
+
+    ! Crate/data
+        held: it left the repository, and may hold data
+        help: list it under `retire:` in environment.yaml to let it go
+
+    - Crate/named
+        1. burn the crate  (destructive)
+
+    note: `Crate/empty` is managed by Holdfast, and no manifest declares it: a first run removes nothing, the next commit will
+
+    0 to create, 0 to update, 1 to delete, 1 held, 1 unchanged
+    ");
+}
+
+#[test]
 fn a_secret_that_cannot_be_read_holds_what_needs_it() {
     let secret = json!({ "vault": "kv/a", "key": "k" });
     let desired = desired(&[("a", json!({ "size": 1, "secret": secret }), &[])]);

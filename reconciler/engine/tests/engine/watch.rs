@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::ident::{CommitId, EnvironmentName};
+use holdfast_core::kind::Owner;
 use holdfast_core::manifest::Validators;
 use holdfast_core::report::{Status, StatusState};
 use holdfast_engine::ports::{Context, Journal as _, Repository as _};
@@ -13,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::memory::Memory;
-use crate::world::{World, commit, engine, environment};
+use crate::world::{World, commit, engine, environment, id};
 
 const SITE: (&str, &str) = (
     "holdfast.yaml",
@@ -221,4 +222,19 @@ async fn an_environment_that_left_is_not_taken_up_again_by_a_bad_commit() {
     service.until(&commit('b'), "success: converged").await;
     tokio::time::sleep(Duration::from_mins(30)).await;
     assert_eq!(service.end().await.attic().writes, ["a=one"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_run_removes_nothing_and_the_next_commit_does() {
+    let service = Service::start(|_| {});
+    service.world.put("old", "o", Owner::Ours(id("old")));
+    service.push('a', "one");
+    service.until(&commit('a'), "success: converged: 1 resource, 1 changed").await;
+    tokio::time::sleep(Duration::from_mins(30)).await;
+    assert_eq!(service.world.attic().writes, ["a=one"]);
+    let reports = service.memory.reports.lock().unwrap().clone();
+    assert!(reports.iter().all(|report| report.notices.iter().any(|notice| notice.contains("`Thing/old`"))));
+    service.push('b', "two");
+    service.until(&commit('b'), "success: converged").await;
+    assert_eq!(service.end().await.attic().writes, ["a=one", "a=two", "old=-"]);
 }
