@@ -139,6 +139,14 @@ impl Life {
         self.until(&format!("{context} turns green"), green).await;
     }
 
+    /// Waits until all contexts of a commit turn green, however often they fail before: where a resource has little
+    /// time to settle, a busy machine is late.
+    pub(crate) async fn until_all_green(&mut self, commit: &str, environments: &[&str]) {
+        for context in ["validate"].iter().chain(environments) {
+            self.until_green(commit, context).await;
+        }
+    }
+
     /// Changes the service's config, which it reads when it starts.
     pub(crate) fn configure(&self, from: &str, to: &str) {
         let text = std::fs::read_to_string(self.home.config()).expect("the config can be read");

@@ -52,7 +52,7 @@ async fn a_missing_secret_is_named_with_its_path_and_key() {
     assert_eq!(guests(&life.home), Vec::<u32>::new(), "nothing was begun");
     life.edit(small::CORE, "kv/gusts", "kv/guests");
     let commit = life.push("mended");
-    life.all_green(&commit, &["core"]).await;
+    life.until_all_green(&commit, &["core"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -115,7 +115,7 @@ async fn an_unreachable_kubernetes_is_an_error_and_later_a_success() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_refuses_connections_is_waited_for() {
     let (mut life, commit) = Life::begin(&hasty(), small::write).await;
-    life.all_green(&commit, &small::ENVIRONMENTS).await;
+    life.until_all_green(&commit, &small::ENVIRONMENTS).await;
     let proxy = host(&life.home, 111);
     proxy.refuse();
     life.edit(small::HOSTS, "hello", "hello again");
@@ -234,7 +234,7 @@ async fn a_guest_that_cannot_be_made_is_told_before_anything_is_made() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_key_that_changed_is_refused_until_somebody_unpins_it() {
     let (mut life, commit) = Life::begin(&hasty(), small::write).await;
-    life.all_green(&commit, &small::ENVIRONMENTS).await;
+    life.until_all_green(&commit, &small::ENVIRONMENTS).await;
     let proxy = host(&life.home, 111);
     let old = proxy.host_key();
     let new = proxy.change_host_key().expect("it gets another key");
