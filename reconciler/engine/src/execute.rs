@@ -274,15 +274,13 @@ async fn act(world: &World<'_>, id: &ResourceId, steps: Vec<PlannedStep>, progre
         return unseen(TargetError::rejected("applying", "there is no connection for it"));
     };
     let results = target.apply(&id.name, &steps, &values).await;
+    for (step, result) in steps.iter().zip(&results) {
+        if let StepResult::Done { warning } = result {
+            info!(step = %step.text, warning = warning.as_deref(), "changed");
+        }
+    }
     match first_failure(&steps, &results) {
         None => {
-            for (step, result) in steps.iter().zip(&results) {
-                let warning = match result {
-                    StepResult::Done { warning } => warning.as_deref(),
-                    StepResult::Failed(_) | StepResult::NotRun => None,
-                };
-                info!(step = %step.text, warning, "changed");
-            }
             progress.moved(&steps);
             Turn::Again
         }

@@ -40,6 +40,21 @@ impl Goal {
     }
 }
 
+/// A lane as the watcher sees it.
+pub(crate) struct Lane {
+    pub(crate) goal: watch::Sender<Goal>,
+    /// The commit that it is at just now.
+    pub(crate) working: watch::Receiver<Option<CommitId>>,
+}
+
+impl Lane {
+    /// Whether the lane will end a commit itself.
+    pub(crate) fn has(&self, commit: &CommitId) -> bool {
+        let wanted = matches!(&*self.goal.borrow(), Goal::Converge(wanted) if wanted.commit == *commit);
+        wanted || self.working.borrow().as_ref() == Some(commit)
+    }
+}
+
 /// Runs one environment until `shutdown`, and tells by `working` which commit it is at just now. A newer commit stops the run of an older one at the next safe point:
 /// what was begun is finished, nothing new is begun.
 pub async fn lane(

@@ -143,7 +143,7 @@ async fn remove_one(world: &World<'_>, id: &ResourceId) -> Outcome {
     match first_failure(&steps, &results) {
         None => {
             info!(resource = %id.short(), "removed");
-            Outcome::Applied(steps.into_iter().map(|step| step.text).collect())
+            Outcome::Removed(steps.into_iter().map(|step| step.text).collect())
         }
         Some((_, step, error)) => {
             warn!(resource = %id.short(), step = %step, error = %error, "a removal failed");

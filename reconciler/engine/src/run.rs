@@ -139,10 +139,10 @@ impl Tally {
     /// another may have gone astray.
     fn take_in(&mut self, outcomes: BTreeMap<ResourceId, Outcome>) -> bool {
         for (id, outcome) in outcomes {
-            if let Outcome::Applied(steps) = &outcome {
+            if let Outcome::Applied(steps) | Outcome::Removed(steps) = &outcome {
                 self.applied.entry(id.clone()).or_default().extend(steps.iter().cloned());
             }
-            if matches!(outcome, Outcome::Applied(_) | Outcome::Unchanged) {
+            if matches!(outcome, Outcome::Applied(_) | Outcome::Removed(_) | Outcome::Unchanged) {
                 self.moved.insert(id.clone());
             }
             self.last.insert(id, outcome);
@@ -167,7 +167,7 @@ impl Tally {
         }
         // What was removed is in no plan any more.
         for (id, steps) in self.applied {
-            self.last.entry(id).or_insert(Outcome::Applied(steps));
+            self.last.entry(id).or_insert(Outcome::Removed(steps));
         }
         self.last
     }

@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::Engine;
 use crate::chance::Backoff;
-use crate::lane::{Goal, Wanted, lane};
+use crate::lane::{Goal, Lane, Wanted, lane};
 use crate::ports::{Context, JournalError};
 
 /// Watches until `shutdown`, then waits for what the lanes have begun. `wake` asks for a look at the
@@ -26,8 +26,15 @@ pub async fn watch(
     shutdown: CancellationToken,
 ) {
     let ending = shutdown.clone();
-    let mut watcher =
-        Watcher { engine, validators, lanes: BTreeMap::new(), running: JoinSet::new(), head: None, shutdown };
+    let mut watcher = Watcher {
+        engine,
+        validators,
+        lanes: BTreeMap::new(),
+        running: JoinSet::new(),
+        head: None,
+        outage: None,
+        shutdown,
+    };
     let limits = watcher.engine.limits.clone();
     let mut backoff = Backoff::new((limits.poll.min(limits.retry.0), limits.retry.1));
     loop {
@@ -61,22 +68,9 @@ struct Watcher {
     running: JoinSet<()>,
     /// The newest commit that was dealt with.
     head: Option<CommitId>,
+    /// Why the repository could not be read last.
+    outage: Option<String>,
     shutdown: CancellationToken,
-}
-
-/// A lane as the watcher sees it.
-struct Lane {
-    goal: watch::Sender<Goal>,
-    /// The commit that it is at just now.
-    working: watch::Receiver<Option<CommitId>>,
-}
-
-impl Lane {
-    /// Whether the lane will end a commit itself.
-    fn has(&self, commit: &CommitId) -> bool {
-        let wanted = matches!(&*self.goal.borrow(), Goal::Converge(wanted) if wanted.commit == *commit);
-        wanted || self.working.borrow().as_ref() == Some(commit)
-    }
 }
 
 /// What reading a commit gave.
@@ -92,10 +86,18 @@ impl Watcher {
         let head = match self.engine.repository.fetch().await {
             Ok(head) => head,
             Err(error) => {
-                warn!(error = %error, "the repository could not be read");
+                // Once for each cause: an outage may last.
+                let error = error.to_string();
+                if self.outage.as_ref() != Some(&error) {
+                    warn!(error, "the repository could not be read");
+                }
+                self.outage = Some(error);
                 return Err(());
             }
         };
+        if self.outage.take().is_some() {
+            info!("the repository can be read again");
+        }
         let Some(head) = head else {
             debug!("the repository has no commit on the watched branch yet");
             return Ok(());

@@ -17,6 +17,8 @@ pub enum Outcome {
     Unchanged,
     /// It was changed, and then seen as wanted and healthy. The lines of the steps.
     Applied(Vec<String>),
+    /// No manifest declared it any more, and it is gone. The lines of the steps.
+    Removed(Vec<String>),
     /// It was still waiting when the time was up: for what.
     Waiting(String),
     /// No manifest declares it any more, and it was not gone when the time was up: what it waits for.
@@ -124,7 +126,7 @@ pub fn cut(text: &str, limit: usize) -> String {
 impl Report {
     /// Whether the world was seen to match and to be healthy.
     pub fn converged(&self) -> bool {
-        self.outcomes.values().all(|outcome| matches!(outcome, Outcome::Unchanged | Outcome::Applied(_)))
+        self.outcomes.values().all(is_well)
     }
 
     /// Everything that is wrong, worst first, ties in order of name. What merely waits for something else that is
@@ -174,10 +176,16 @@ impl Report {
     }
 
     fn success(&self) -> String {
-        let changed = self.outcomes.values().filter(|outcome| matches!(outcome, Outcome::Applied(_))).count();
-        let mut text = format!("converged: {}", count(self.outcomes.len(), "resource"));
+        let how_many =
+            |is: fn(&Outcome) -> bool| self.outcomes.values().filter(|outcome| is(outcome)).count();
+        let changed = how_many(|outcome| matches!(outcome, Outcome::Applied(_)));
+        let removed = how_many(|outcome| matches!(outcome, Outcome::Removed(_)));
+        let mut text = format!("converged: {}", count(self.outcomes.len() - removed, "resource"));
         if changed > 0 {
             let _ = write!(text, ", {changed} changed");
+        }
+        if removed > 0 {
+            let _ = write!(text, ", {removed} removed");
         }
         if let Some((kind, why)) = self.unseen.first_key_value() {
             let _ = write!(text, "; not every {kind} could be seen: {why}");
@@ -196,7 +204,9 @@ impl Report {
             Outcome::Held(hold) => format!("held: {name}: {}", hold.reason(&self.environment)),
             Outcome::Waiting(what) => format!("not healthy in time: {name}: {what}"),
             Outcome::Leaving(what) => format!("not gone in time: {name}: {what}"),
-            Outcome::Skipped(_) | Outcome::Unchanged | Outcome::Applied(_) => format!("blocked: {name}"),
+            Outcome::Skipped(_) | Outcome::Unchanged | Outcome::Applied(_) | Outcome::Removed(_) => {
+                format!("blocked: {name}")
+            }
         };
         let ways_out = match outcome {
             Outcome::Held(Hold::Refused(refusal) | Hold::TooRisky(refusal)) => refusal.ways_out.clone(),
@@ -212,12 +222,18 @@ fn severity(outcome: &Outcome) -> Option<u8> {
         Outcome::Failed { error, .. } if error.is_unavailable() => Some(3),
         Outcome::Failed { .. } => Some(0),
         Outcome::Held(Hold::Unseen(error)) if error.is_unavailable() => Some(4),
-        Outcome::Unchanged | Outcome::Applied(_) | Outcome::Held(Hold::Blocked(_)) | Outcome::Skipped(_) => {
-            None
-        }
+        Outcome::Unchanged
+        | Outcome::Applied(_)
+        | Outcome::Removed(_)
+        | Outcome::Held(Hold::Blocked(_))
+        | Outcome::Skipped(_) => None,
         Outcome::Held(_) => Some(1),
         Outcome::Waiting(_) | Outcome::Leaving(_) => Some(2),
     }
+}
+
+fn is_well(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Unchanged | Outcome::Applied(_) | Outcome::Removed(_))
 }
 
 fn is_blocked(outcome: &Outcome) -> bool {

@@ -36,6 +36,11 @@ fn success_counts_what_was_changed() {
         "success: converged: 2 resources, 1 changed"
     );
     assert_eq!(status(vec![("Host/b", Outcome::Unchanged)]), "success: converged: 1 resource");
+    let removed = Outcome::Removed(vec!["delete policy old".to_owned()]);
+    assert_eq!(
+        status(vec![("Host/b", Outcome::Unchanged), ("VaultPolicy/old", removed)]),
+        "success: converged: 1 resource, 1 removed"
+    );
     assert_eq!(status(vec![]), "success: converged: 0 resources");
 }
 

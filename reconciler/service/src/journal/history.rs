@@ -43,7 +43,9 @@ pub(super) fn of_report(report: &Report) -> String {
         return json;
     }
     // What went well first, then the end of the alphabet: what is left still says what is wrong.
-    told.outcomes.retain(|_, outcome| !matches!(outcome, Outcome::Applied(_) | Outcome::Skipped(_)));
+    told.outcomes.retain(|_, outcome| {
+        !matches!(outcome, Outcome::Applied(_) | Outcome::Removed(_) | Outcome::Skipped(_))
+    });
     while serde_json::to_vec(&told).expect("a report is plain data").len() > MAX {
         let half = told.outcomes.len() / 2;
         told.outcomes = told.outcomes.into_iter().take(half).collect();
