@@ -145,13 +145,25 @@ pub(crate) fn is_what(value: &Value) -> &'static str {
 /// What a field is, as its type says: the first sentence, as a phrase.
 pub(crate) fn about(schema: &Value) -> Option<String> {
     let text = schema.get("description")?.as_str()?.lines().next()?;
-    let text = text.split(". ").next().unwrap_or(text).trim_end_matches('.');
+    let text = first_sentence(text);
     let mut letters = text.chars();
     let first = letters.next()?;
     // `DNS servers` stays as it is.
     let is_word = letters.clone().next().is_some_and(char::is_lowercase) || letters.as_str().starts_with(' ');
     let first = if is_word { first.to_lowercase().to_string() } else { first.to_string() };
     Some(words::clip(&format!("{first}{}", letters.as_str()), 200))
+}
+
+/// Without its full stop. A stop in backticks ends nothing.
+fn first_sentence(text: &str) -> &str {
+    let mut quoted = false;
+    for (at, letter) in text.char_indices() {
+        quoted ^= letter == '`';
+        if !quoted && text[at..].starts_with(". ") {
+            return &text[..at];
+        }
+    }
+    text.trim_end_matches('.')
 }
 
 /// A value as a manifest might write it, where one can be made up.
@@ -209,4 +221,22 @@ pub(crate) fn may_be_secret(root: &Value, pointer: &str) -> bool {
         here = next;
     }
     here.iter().flat_map(|schema| alternatives(root, schema)).any(is_secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_field_is_told_by_its_first_sentence() {
+        let told = |text: &str| about(&json!({ "description": text })).unwrap();
+        assert_eq!(told("The node. It never moves."), "the node");
+        assert_eq!(
+            told("It must be one line such as `ssh-ed25519 AAAA... me@laptop`."),
+            "it must be one line such as `ssh-ed25519 AAAA... me@laptop`"
+        );
+        assert_eq!(told("DNS servers."), "DNS servers");
+    }
 }
