@@ -11,7 +11,6 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::hosts::{file, leftovers};
-use super::small;
 use super::support::{Life, statuses};
 use super::trap::{Trap, When, Write};
 
@@ -29,18 +28,6 @@ struct World {
     policies: &'static [&'static str],
     applications: &'static [&'static str],
 }
-
-const SMALL: World = World {
-    fill: small::write,
-    guests: &small::GUESTS,
-    files: &[
-        (111, "/etc/motd", "hello"),
-        (111, "/etc/proxy/secret", "tr0ub4dor-and-3"),
-        (112, "/etc/systemd/system/backup.service", "sleep infinity"),
-    ],
-    policies: &["backup"],
-    applications: &["media"],
-};
 
 const EXAMPLE: World = World {
     fill: |home| home.repository.copy_from(&example()).expect("the example can be copied"),
@@ -61,9 +48,9 @@ fn fast() -> Options {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_every_write_it_ends_converged() {
+async fn killed_at_every_write_of_the_example_it_ends_converged() {
     let began = Instant::now();
-    let writes = writes_of(SMALL).await;
+    let writes = writes_of(EXAMPLE).await;
     let mut rounds = Vec::new();
     for write in &writes {
         rounds.extend([(write.clone(), When::Before), (write.clone(), When::After)]);
@@ -72,7 +59,7 @@ async fn killed_at_every_write_it_ends_converged() {
         }
     }
     let count = rounds.len();
-    let missed = run_all(SMALL, rounds).await;
+    let missed = run_all(EXAMPLE, rounds).await;
     println!(
         "{} writes, {count} crashes, {} that did not come to be, {:?}",
         writes.len(),
@@ -80,17 +67,6 @@ async fn killed_at_every_write_it_ends_converged() {
         began.elapsed()
     );
     // Whether progress is told once more depends on the clock; everything else is written every time.
-    assert!(missed.iter().all(|((what, _), _)| what.starts_with("forge ")), "never came: {missed:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn killed_at_some_writes_of_the_example_it_ends_converged() {
-    let writes = writes_of(EXAMPLE).await;
-    let whens = [When::Before, When::After];
-    let sample =
-        writes.iter().step_by(5).zip(whens.into_iter().cycle()).map(|(write, when)| (write.clone(), when));
-    let missed = run_all(EXAMPLE, sample.collect()).await;
-    println!("{} writes, {} of the sample did not come to be", writes.len(), missed.len());
     assert!(missed.iter().all(|((what, _), _)| what.starts_with("forge ")), "never came: {missed:?}");
 }
 
