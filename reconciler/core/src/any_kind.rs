@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::ident::{KindName, Name};
 use crate::kind::{
-    BoxFuture, Change, Health, Kind, Look, Next, Refusal, Risk, Scope, Seen, Step, StepResult, TargetError,
+    BoxFuture, Change, Fence, Health, Kind, Look, Next, Refusal, Risk, Scope, Seen, Step, StepResult,
+    TargetError,
 };
 use crate::reference::Outputs;
 use crate::secret::{SecretRef, Secrets};
@@ -42,6 +43,10 @@ pub struct KindInfo {
     pub name: KindName,
     pub api_version: &'static str,
     pub outputs: &'static [&'static str],
+    /// [`Kind::TARGET`].
+    pub target: &'static str,
+    /// [`Kind::EACH_APART`].
+    pub each_apart: bool,
     /// The JSON Schema (2020-12) of the spec.
     pub schema: fn() -> schemars::Schema,
     /// Whether a spec fits its type beyond what the schema can say.
@@ -62,6 +67,8 @@ impl KindInfo {
             name: K::NAME,
             api_version: K::API_VERSION,
             outputs: K::OUTPUTS,
+            target: K::TARGET,
+            each_apart: K::EACH_APART,
             schema: || {
                 schemars::generate::SchemaSettings::draft2020_12()
                     .into_generator()
@@ -99,6 +106,7 @@ pub trait AnyKind: Send + Sync {
         name: &'a Name,
         steps: &'a [PlannedStep],
         secrets: &'a Secrets,
+        fence: &'a dyn Fence,
     ) -> BoxFuture<'a, Vec<StepResult>>;
 }
 
@@ -136,12 +144,13 @@ impl<K: Kind> AnyKind for K {
         name: &'a Name,
         steps: &'a [PlannedStep],
         secrets: &'a Secrets,
+        fence: &'a dyn Fence,
     ) -> BoxFuture<'a, Vec<StepResult>> {
         Box::pin(async move {
             let typed: Result<Vec<K::Step>, _> =
                 steps.iter().map(|planned| serde_json::from_value(planned.step.clone())).collect();
             match typed {
-                Ok(typed) => Kind::apply(self, name, &typed, secrets).await,
+                Ok(typed) => Kind::apply(self, name, &typed, secrets, fence).await,
                 Err(error) => vec![StepResult::Failed(TargetError::rejected("reading the plan", error))],
             }
         })

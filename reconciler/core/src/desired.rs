@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::graph::Needs;
-use crate::ident::{EnvironmentName, KindName, ResourceId};
+use crate::ident::{CommitId, EnvironmentName, KindName, Name, ResourceId};
+use crate::schedule::{Schedule, Window};
 
 /// What a commit wants of one environment.
 #[derive(Debug, Clone, Default)]
@@ -16,9 +17,46 @@ pub struct Desired {
     pub order: Vec<ResourceId>,
     /// What may be destroyed although it holds data: `retire:` of the environment's file.
     pub retire: BTreeSet<ResourceId>,
+    /// What is never destroyed although its kind would let it go: `protect:` of the environment's file.
+    pub protect: BTreeSet<ResourceId>,
+    /// Renamed resources, old to new: `moved:` of the environment's file. The old names are not wanted.
+    pub moved: BTreeMap<ResourceId, ResourceId>,
+    pub groups: Vec<Group>,
+    pub drift: Drift,
+    /// When disruptive changes may be made; `None` for always.
+    pub maintenance: Option<Window>,
+    /// Why nothing may be changed just now, if so: `pause:` of the site's file.
+    pub pause: Option<String>,
     /// Nobody knows a commit that the environment converged to before. What stands in the world and not in this
     /// commit may then be missing here, rather than too much there: nothing is removed that is not named.
     pub first: bool,
+}
+
+/// Alike resources of which only a few may be away at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    pub name: Name,
+    pub members: BTreeSet<ResourceId>,
+    /// How many may be unavailable at once, for whatever reason, before a change makes one more so. At least 1.
+    pub max_unavailable: usize,
+    /// How many may fail in a run before the others are left as they are. At least 1.
+    pub max_failures: usize,
+}
+
+/// When a converged environment is looked at again, and what is done about drift.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// `None`: at the service's own interval.
+    pub schedule: Option<Schedule>,
+    pub mode: DriftMode,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DriftMode {
+    #[default]
+    Correct,
+    /// It is told, and left as it is. A new commit is still converged to.
+    Report,
 }
 
 /// One resource as wanted.
@@ -50,6 +88,24 @@ impl Desired {
         self.resources.values().filter(move |resource| resource.id.kind == *kind)
     }
 
+    /// The name that a resource goes by now: itself, or what it was renamed to.
+    pub fn known_as<'a>(&'a self, id: &'a ResourceId) -> &'a ResourceId {
+        let mut id = id;
+        // A chain of renames ends: `manifest` refuses rings, and each step takes one entry.
+        for _ in 0..self.moved.len() {
+            match self.moved.get(id) {
+                Some(new) => id = new,
+                None => break,
+            }
+        }
+        id
+    }
+
+    /// The groups that a resource is a member of.
+    pub fn groups_of<'a>(&'a self, id: &'a ResourceId) -> impl Iterator<Item = &'a Group> {
+        self.groups.iter().filter(move |group| group.members.contains(id))
+    }
+
     /// What needs what.
     pub fn needs(&self) -> Needs {
         self.resources.iter().map(|(id, resource)| (id.clone(), resource.needs.clone())).collect()
@@ -61,4 +117,6 @@ impl Desired {
 pub struct Site {
     /// In the order in which the site's file lists them.
     pub environments: Vec<(EnvironmentName, Desired)>,
+    /// Commits that this one may replace although it does not descend from them: `rewind:` of the site's file.
+    pub rewind: BTreeSet<CommitId>,
 }

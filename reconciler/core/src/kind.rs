@@ -37,6 +37,11 @@ pub trait Kind: Send + Sync + 'static {
     const API_VERSION: &'static str = HOLDFAST_V1;
     /// The outputs that others may refer to. [`Kind::outputs`] gives no others.
     const OUTPUTS: &'static [&'static str];
+    /// The system that it is part of, in one word (`proxmox`). While any of a system cannot be read, nothing is
+    /// removed from it.
+    const TARGET: &'static str;
+    /// Each object is reached by itself, as a machine is: one that is out of reach says nothing of the others.
+    const EACH_APART: bool = false;
 
     /// What a manifest asks for. Its JSON Schema is generated from this type.
     type Spec: Serialize + DeserializeOwned + JsonSchema + Send + Sync;
@@ -64,12 +69,14 @@ pub trait Kind: Send + Sync + 'static {
         wanted: &BTreeMap<Name, Self::Spec>,
     ) -> impl Future<Output = Look<Self::State>> + Send;
 
-    /// Performs the steps in order, stopping at the first that fails. Gives one result a step.
+    /// Performs the steps in order, stopping at the first that fails. Gives one result a step. Before each write
+    /// that it can still leave undone, it asks the fence.
     fn apply(
         &self,
         name: &Name,
         steps: &[Self::Step],
         secrets: &Secrets,
+        fence: &dyn Fence,
     ) -> impl Future<Output = Vec<StepResult>> + Send;
 }
 
@@ -230,15 +237,39 @@ impl StepResult {
     pub const DONE: Self = Self::Done { warning: None };
 }
 
+/// What is asked before each write: whether this process may still write.
+pub trait Fence: Send + Sync {
+    /// # Errors
+    /// Why it may not: another process has taken the environment over, or the site is paused.
+    fn check(&self) -> BoxFuture<'_, Result<(), TargetError>>;
+}
+
+/// The fence of who works alone, as tests of one kind do.
+pub struct NoFence;
+
+impl Fence for NoFence {
+    fn check(&self) -> BoxFuture<'_, Result<(), TargetError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
 /// Performs steps in order and stops at the first that fails, as [`Kind::apply`] promises. What a step gives is
 /// what the system warned of.
-pub async fn one_by_one<'s, S, F>(steps: &'s [S], perform: impl Fn(&'s S) -> F) -> Vec<StepResult>
+pub async fn one_by_one<'s, S, F>(
+    steps: &'s [S],
+    fence: &dyn Fence,
+    perform: impl Fn(&'s S) -> F,
+) -> Vec<StepResult>
 where
     F: Future<Output = Result<Option<String>, TargetError>>,
 {
     let mut results = Vec::with_capacity(steps.len());
     for step in steps {
-        match perform(step).await {
+        let result = match fence.check().await {
+            Ok(()) => perform(step).await,
+            Err(error) => Err(error),
+        };
+        match result {
             Ok(warning) => results.push(StepResult::Done { warning }),
             Err(error) => {
                 results.push(StepResult::Failed(error));

@@ -18,5 +18,6 @@ pub mod mark;
 pub mod plan;
 pub mod reference;
 pub mod report;
+pub mod schedule;
 pub mod secret;
 pub mod text;

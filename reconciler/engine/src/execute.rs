@@ -273,7 +273,7 @@ async fn act(world: &World<'_>, id: &ResourceId, steps: Vec<PlannedStep>, progre
     let Some(target) = world.target(id) else {
         return unseen(TargetError::rejected("applying", "there is no connection for it"));
     };
-    let results = target.apply(&id.name, &steps, &values).await;
+    let results = target.apply(&id.name, &steps, &values, &world.fence).await;
     for (step, result) in steps.iter().zip(&results) {
         if let StepResult::Done { warning } = result {
             info!(step = %step.text, warning = warning.as_deref(), "changed");

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 
 use crate::Engine;
 use crate::chance::Backoff;
-use crate::ports::{Context, JournalError, RunId};
+use crate::ports::{Context, JournalError, Lease, RunId};
 use crate::run::{End, run};
 
 /// What a lane is to converge to.
@@ -127,14 +127,25 @@ async fn run_once(
     said: &mut Said,
     shutdown: &CancellationToken,
 ) -> Ended {
+    let epoch = match engine.journal.lease(environment, &engine.holder, engine.limits.lease).await {
+        Ok(Lease::Held(epoch)) => epoch,
+        Ok(Lease::Taken { by }) => {
+            info!(environment = %environment, by, "another process looks after the environment");
+            return Ended::NotConverged;
+        }
+        Err(error) => {
+            error!(environment = %environment, error = %chain(&error), "the journal failed, and nothing was changed");
+            return Ended::NotConverged;
+        }
+    };
     let stop = shutdown.child_token();
     let task = {
         let (engine, environment, current, stop) =
             (engine.clone(), environment.clone(), current.clone(), stop.clone());
         // A task of its own, so that a panic in it is a result here and not the end of the service.
-        tokio::spawn(
-            async move { run(&engine, &environment, &current.commit, &current.desired, &stop).await },
-        )
+        tokio::spawn(async move {
+            run(&engine, &environment, &current.commit, &current.desired, epoch, &stop).await
+        })
     };
     tokio::pin!(task);
     let joined = loop {

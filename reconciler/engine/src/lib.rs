@@ -3,8 +3,10 @@
 //! One run reads from top to bottom in [`run::run`]: observe, plan, execute, look again, report. A lane
 //! ([`lane`]) runs one environment toward its newest commit; the watcher ([`watch`]) feeds the lanes.
 
+pub mod budget;
 pub mod chance;
 mod execute;
+mod fence;
 mod guard;
 pub mod lane;
 mod observe;
@@ -22,8 +24,9 @@ use holdfast_core::ident::SiteName;
 use holdfast_core::plan::Kinds;
 use holdfast_core::secret::StampKey;
 
+use crate::budget::Budget;
 use crate::chance::Chance;
-use crate::ports::{Journal, Repository, Targets};
+use crate::ports::{Clock, Halt, Journal, Manifests, Repository, Targets};
 
 /// Everything that runs share.
 pub struct Engine {
@@ -31,8 +34,14 @@ pub struct Engine {
     /// All kinds that manifests may use, whether or not a connection for them is configured.
     pub kinds: Kinds,
     pub repository: Arc<dyn Repository>,
+    pub manifests: Arc<dyn Manifests>,
     pub targets: Arc<dyn Targets>,
     pub journal: Arc<dyn Journal>,
+    pub clock: Arc<dyn Clock>,
+    pub halt: Arc<dyn Halt>,
+    /// Who this process is, for leases: another name each time it starts.
+    pub holder: String,
+    pub budget: Budget,
     pub stamp_key: StampKey,
     pub limits: Limits,
     pub chance: Chance,
@@ -55,6 +64,12 @@ pub struct Limits {
     pub resync: Duration,
     /// How often the repository is asked for a new commit.
     pub poll: Duration,
+    /// How long a lease lasts without being renewed.
+    pub lease: Duration,
+    /// How long reading and checking a commit may take.
+    pub reading: Duration,
+    /// The service begins its work at a moment of this span, so that many do not begin at once.
+    pub start: Duration,
 }
 
 impl Default for Limits {
@@ -67,6 +82,9 @@ impl Default for Limits {
             retry: (Duration::from_secs(30), Duration::from_mins(10)),
             resync: Duration::from_mins(10),
             poll: Duration::from_mins(1),
+            lease: Duration::from_secs(30),
+            reading: Duration::from_mins(1),
+            start: Duration::from_secs(3),
         }
     }
 }

@@ -13,7 +13,9 @@ use holdfast_core::{reference, secret};
 use serde_json::Value;
 
 use crate::Engine;
+use crate::fence::LeaseFence;
 use crate::guard::guarded;
+use crate::ports::Epoch;
 use crate::secrets;
 
 /// One environment's targets, and what was seen of them so far in this run.
@@ -23,13 +25,19 @@ pub(crate) struct World<'a> {
     pub(crate) desired: &'a Desired,
     targets: BTreeMap<Group, Arc<dyn AnyKind>>,
     observed: Mutex<Observed>,
+    pub(crate) fence: LeaseFence<'a>,
 }
 
 /// What one look covers: a kind in an environment.
 type Group = (EnvironmentName, KindName);
 
 impl<'a> World<'a> {
-    pub(crate) fn new(engine: &'a Engine, environment: &'a EnvironmentName, desired: &'a Desired) -> Self {
+    pub(crate) fn new(
+        engine: &'a Engine,
+        environment: &'a EnvironmentName,
+        desired: &'a Desired,
+        epoch: Option<Epoch>,
+    ) -> Self {
         let environments: BTreeSet<&EnvironmentName> =
             desired.resources.keys().map(|id| &id.environment).chain([environment]).collect();
         let targets = environments
@@ -39,7 +47,8 @@ impl<'a> World<'a> {
                 kinds.into_iter().map(move |kind| ((environment.clone(), kind.info().name), kind))
             })
             .collect();
-        Self { engine, environment, desired, targets, observed: Mutex::default() }
+        let fence = LeaseFence { engine, environment, epoch };
+        Self { engine, environment, desired, targets, observed: Mutex::default(), fence }
     }
 
     /// What was seen so far. Held for moments only, never across a wait.

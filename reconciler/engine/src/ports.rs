@@ -1,14 +1,17 @@
 //! What the engine needs of the world, as traits: the repository, the targets, the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_core::any_kind::AnyKind;
-use holdfast_core::ident::{CommitId, EnvironmentName, SiteName};
+use holdfast_core::desired::Site;
+use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId, SiteName};
 use holdfast_core::kind::{BoxFuture, TargetError};
 use holdfast_core::manifest::Tree;
 use holdfast_core::plan::Plan;
 use holdfast_core::report::{Report, Status};
+use holdfast_core::schedule::Moment;
 use holdfast_core::secret::SecretStore;
 
 /// The infra repository, through its local mirror.
@@ -53,6 +56,39 @@ pub trait Targets: Send + Sync {
     fn secrets(&self) -> Arc<dyn SecretStore>;
 }
 
+/// Reads and checks the files of a commit.
+pub trait Manifests: Send + Sync {
+    fn read(&self, tree: Tree) -> BoxFuture<'_, Result<Site, Refused>>;
+}
+
+/// Why a commit is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// One line, for the commit.
+    pub headline: String,
+    /// Everything, for the log.
+    pub whole: String,
+}
+
+impl Refused {
+    /// Where the line says all.
+    pub fn once(line: impl Into<String>) -> Self {
+        let headline = line.into();
+        Self { whole: headline.clone(), headline }
+    }
+}
+
+/// The world's clock, for what is meant in its time: schedules and windows. Waiting goes by the runtime's clock.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Moment;
+}
+
+/// The pause that an operator asks for on the machine itself.
+pub trait Halt: Send + Sync {
+    /// Why nothing may be changed, if so.
+    fn reason(&self) -> Option<String>;
+}
+
 /// What a status is about. A commit has one status a context.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Context {
@@ -94,6 +130,35 @@ pub trait Journal: Send + Sync {
     /// All that are wanted as `pending`: what a start has to finish or tell superseded.
     fn pending(&self) -> BoxFuture<'_, Result<Vec<(CommitId, Context)>, JournalError>>;
 
+    /// Takes an environment over for `holder`, or goes on having it, until `lasts` from now. Every change of hands
+    /// raises the epoch. A holder that lets its time pass keeps it while nobody else takes it.
+    fn lease<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+        holder: &'a str,
+        lasts: Duration,
+    ) -> BoxFuture<'a, Result<Lease, JournalError>>;
+
+    /// The newest epoch of an environment: what a write is checked against.
+    fn epoch<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<Epoch>, JournalError>>;
+
+    /// Notes, durably, that a commit is about to be read or planned, and gives how often that was begun and never
+    /// ended: a commit that takes the process with it each time is poison.
+    fn attempt<'a>(&'a self, commit: &'a CommitId) -> BoxFuture<'a, Result<u32, JournalError>>;
+
+    /// Notes that it ended, however it did.
+    fn attempt_ended<'a>(&'a self, commit: &'a CommitId) -> BoxFuture<'a, Result<(), JournalError>>;
+
+    /// The resources that the last converged run of an environment found or made: what makes an empty answer
+    /// implausible. It may make us hold, and never act.
+    fn known<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>>;
+
     /// Records a run that begins; the plan is the one made from the first look.
     fn run_started<'a>(
         &'a self,
@@ -109,6 +174,20 @@ pub trait Journal: Send + Sync {
         status: &'a Status,
     ) -> BoxFuture<'a, Result<(), JournalError>>;
 }
+
+/// What asking for an environment gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lease {
+    Held(Epoch),
+    /// Another one has it.
+    Taken {
+        by: String,
+    },
+}
+
+/// How often an environment changed hands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Epoch(pub u64);
 
 /// A run in the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

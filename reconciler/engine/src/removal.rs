@@ -136,7 +136,7 @@ async fn remove_one(world: &World<'_>, id: &ResourceId) -> Outcome {
         )));
     };
     let none = Secrets::default();
-    let results = match guarded("removing it", target.apply(&id.name, &steps, &none)).await {
+    let results = match guarded("removing it", target.apply(&id.name, &steps, &none, &world.fence)).await {
         Ok(results) => results,
         Err(error) => return Outcome::Failed { step: "removing it".to_owned(), error },
     };

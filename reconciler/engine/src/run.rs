@@ -12,7 +12,7 @@ use tracing::info;
 use crate::Engine;
 use crate::execute::{Executed, execute};
 use crate::observe::World;
-use crate::ports::{JournalError, RunId};
+use crate::ports::{Epoch, JournalError, RunId};
 use crate::removal::remove;
 
 /// How a run ended.
@@ -36,9 +36,10 @@ pub async fn run(
     environment: &EnvironmentName,
     commit: &CommitId,
     desired: &Desired,
+    epoch: Epoch,
     stop: &CancellationToken,
 ) -> Result<End, JournalError> {
-    let world = World::new(engine, environment, desired);
+    let world = World::new(engine, environment, desired, Some(epoch));
     let mut tally = Tally::default();
     let mut journal_entry = None;
     for round in 1..=engine.limits.rounds {
@@ -80,7 +81,7 @@ pub async fn run(
 
 /// Looks at everything and plans, and changes nothing.
 pub async fn preview(engine: &Engine, environment: &EnvironmentName, desired: &Desired) -> Plan {
-    let world = World::new(engine, environment, desired);
+    let world = World::new(engine, environment, desired, None);
     world.look_at_all().await;
     plan(environment, &engine.kinds, desired, &world.observed())
 }

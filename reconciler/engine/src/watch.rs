@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdfast_core::desired::{Desired, Site};
 use holdfast_core::ident::{CommitId, EnvironmentName};
-use holdfast_core::manifest::{self, Tree, Validators};
+use holdfast_core::manifest::Tree;
 use holdfast_core::report::{Status, StatusState, count};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -14,21 +14,16 @@ use tracing::{debug, error, info, warn};
 
 use crate::Engine;
 use crate::chance::Backoff;
+use crate::guard::guarded;
 use crate::lane::{Goal, Lane, Wanted, lane};
-use crate::ports::{Context, JournalError};
+use crate::ports::{Context, JournalError, Refused};
 
 /// Watches until `shutdown`, then waits for what the lanes have begun. `wake` asks for a look at the
 /// repository now.
-pub async fn watch(
-    engine: Arc<Engine>,
-    validators: Arc<Validators>,
-    wake: Arc<Notify>,
-    shutdown: CancellationToken,
-) {
+pub async fn watch(engine: Arc<Engine>, wake: Arc<Notify>, shutdown: CancellationToken) {
     let ending = shutdown.clone();
     let mut watcher = Watcher {
         engine,
-        validators,
         lanes: BTreeMap::new(),
         running: JoinSet::new(),
         head: None,
@@ -63,7 +58,6 @@ pub async fn watch(
 
 struct Watcher {
     engine: Arc<Engine>,
-    validators: Arc<Validators>,
     lanes: BTreeMap<EnvironmentName, Lane>,
     running: JoinSet<()>,
     /// The newest commit that was dealt with.
@@ -71,13 +65,6 @@ struct Watcher {
     /// Why the repository could not be read last.
     outage: Option<String>,
     shutdown: CancellationToken,
-}
-
-/// What reading a commit gave.
-enum Read {
-    Site(Site),
-    /// One line for the commit, and the whole for the log.
-    Invalid(String, String),
 }
 
 impl Watcher {
@@ -131,8 +118,8 @@ impl Watcher {
             Err(error) => return self.refuse(commit, &error.to_string(), &error.to_string()).await,
         };
         let site = match self.read(tree).await {
-            Read::Site(site) => site,
-            Read::Invalid(headline, whole) => return self.refuse(commit, &headline, &whole).await,
+            Ok(site) => site,
+            Err(Refused { headline, whole }) => return self.refuse(commit, &headline, &whole).await,
         };
         let resources: usize = site.environments.iter().map(|(_, desired)| own(desired)).sum();
         let environments: BTreeSet<EnvironmentName> =
@@ -157,15 +144,20 @@ impl Watcher {
         self.supersede_older(commit).await
     }
 
-    async fn read(&self, tree: Tree) -> Read {
-        let (engine, validators) = (self.engine.clone(), self.validators.clone());
-        // On a thread of its own: a commit may be large, and one that makes the reader panic is a bad commit.
-        let read = tokio::task::spawn_blocking(move || read(&engine, &validators, &tree));
-        read.await.unwrap_or_else(|panicked| {
-            error!(error = %panicked, "reading the commit broke off");
-            let text = "internal error: reading this commit broke off; see the service's log";
-            Read::Invalid(text.to_owned(), text.to_owned())
-        })
+    /// Reads a commit within its time; one that panics or does not end is a bad commit.
+    async fn read(&self, tree: Tree) -> Result<Site, Refused> {
+        let reading = guarded("reading the commit", self.engine.manifests.read(tree));
+        match tokio::time::timeout(self.engine.limits.reading, reading).await {
+            Ok(Ok(read)) => read,
+            Ok(Err(panicked)) => {
+                error!(error = %panicked, "reading the commit broke off");
+                Err(Refused::once("internal error: reading this commit broke off; see the service's log"))
+            }
+            Err(_) => Err(Refused::once(format!(
+                "reading this commit did not end within {} s; make it smaller",
+                self.engine.limits.reading.as_secs()
+            ))),
+        }
     }
 
     /// A commit that is invalid changes nothing: the lanes go on with what they have.
@@ -204,8 +196,8 @@ impl Watcher {
     async fn read_again(&self, commit: &CommitId) -> Result<Option<Site>, TakeError> {
         let problem = match self.engine.repository.tree(commit).await {
             Ok(tree) => match self.read(tree).await {
-                Read::Site(site) => return Ok(Some(site)),
-                Read::Invalid(headline, _) => headline,
+                Ok(site) => return Ok(Some(site)),
+                Err(Refused { headline, .. }) => headline,
             },
             Err(error) if error.is_unavailable() => return Err(TakeError::Tree(error)),
             Err(error) => error.to_string(),
@@ -295,21 +287,6 @@ impl Watcher {
 
     async fn set(&self, commit: &CommitId, context: &Context, status: &Status) -> Result<(), JournalError> {
         self.engine.journal.set_status(commit, context, status).await
-    }
-}
-
-/// Reads and checks a commit, for this service's site.
-fn read(engine: &Engine, validators: &Validators, tree: &Tree) -> Read {
-    let checked = manifest::read(tree, &engine.kinds, validators)
-        .and_then(|manifest| manifest.expect_site(&engine.site, tree).map(|()| manifest));
-    match checked {
-        Ok(manifest) => {
-            for warning in &manifest.warnings {
-                warn!(warning = %warning.title, path = warning.path, "the commit is valid, but");
-            }
-            Read::Site(manifest.site)
-        }
-        Err(problems) => Read::Invalid(problems.headline().to_owned(), problems.render(tree)),
     }
 }
 

@@ -1,21 +1,26 @@
 //! The engine's ports, fitted to the repository's mirror and the targets' clients. Nothing is decided here.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use holdfast_argocd::ArgoCd;
 use holdfast_core::any_kind::AnyKind;
+use holdfast_core::desired::Site;
 use holdfast_core::ident::{CommitId, EnvironmentName, SiteName};
 use holdfast_core::kind::{BoxFuture, TargetError};
-use holdfast_core::manifest::Tree;
+use holdfast_core::manifest::{self, Tree, Validators};
 use holdfast_core::mark::Realm;
+use holdfast_core::plan::Kinds;
+use holdfast_core::report::cut;
 use holdfast_core::secret::{SecretDocument, SecretStore};
-use holdfast_engine::ports::{Repository, Targets};
+use holdfast_engine::ports::{Halt, Manifests, Refused, Repository, Targets};
 use holdfast_host::Hosts;
 use holdfast_proxmox::Proxmox;
 use holdfast_vault::Vault;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, warn};
 
 use crate::config::Config;
 
@@ -83,6 +88,64 @@ impl Repository for Mirror {
 
     fn all_kept(&self) -> BoxFuture<'_, Result<BTreeMap<EnvironmentName, CommitId>, TargetError>> {
         Box::pin(self.0.all_kept())
+    }
+}
+
+/// Reads commits, on a thread of its own: one may be large.
+pub(crate) struct Reader {
+    pub(crate) site: SiteName,
+    pub(crate) kinds: Arc<(Kinds, Validators)>,
+}
+
+impl Manifests for Reader {
+    fn read(&self, tree: Tree) -> BoxFuture<'_, Result<Site, Refused>> {
+        let (site, kinds) = (self.site.clone(), self.kinds.clone());
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(move || read(&site, &kinds.0, &kinds.1, &tree));
+            read.await.unwrap_or_else(|panicked| {
+                error!(error = %panicked, "reading the commit broke off");
+                Err(Refused::once("internal error: reading this commit broke off; see the service's log"))
+            })
+        })
+    }
+}
+
+/// Reads and checks a commit, for this service's site.
+fn read(site: &SiteName, kinds: &Kinds, validators: &Validators, tree: &Tree) -> Result<Site, Refused> {
+    let checked = manifest::read(tree, kinds, validators)
+        .and_then(|manifest| manifest.expect_site(site, tree).map(|()| manifest));
+    match checked {
+        Ok(manifest) => {
+            for warning in &manifest.warnings {
+                warn!(warning = %warning.title, path = warning.path, "the commit is valid, but");
+            }
+            Ok(manifest.site)
+        }
+        Err(problems) => {
+            Err(Refused { headline: problems.headline().to_owned(), whole: problems.render(tree) })
+        }
+    }
+}
+
+/// The pause that an operator asks for by a file in the state folder: its text says why.
+pub(crate) struct PauseFile(PathBuf);
+
+impl PauseFile {
+    pub(crate) fn new(state: &Path) -> Self {
+        Self(state.join("pause"))
+    }
+}
+
+impl Halt for PauseFile {
+    fn reason(&self) -> Option<String> {
+        let text = match std::fs::read_to_string(&self.0) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+            // Somebody wanted a pause, whatever else is wrong with the file.
+            Err(error) => return Some(format!("{} cannot be read: {error}", self.0.display())),
+        };
+        let line = cut(&text, 100);
+        Some(if line.is_empty() { format!("{} is there", self.0.display()) } else { line })
     }
 }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use holdfast_core::ident::{KindName, Name};
-use holdfast_core::kind::{Health, Kind, Look, Next, Scope, StepResult, one_by_one};
+use holdfast_core::kind::{Fence, Health, Kind, Look, Next, Scope, StepResult, one_by_one};
 use holdfast_core::mark::Realm;
 use holdfast_core::reference::Outputs;
 use holdfast_core::secret::Secrets;
@@ -49,6 +49,7 @@ impl Kind for Application {
     const NAME: KindName = KindName::fixed("Application");
     const API_VERSION: &'static str = "argoproj.io/v1alpha1";
     const OUTPUTS: &'static [&'static str] = &[];
+    const TARGET: &'static str = "kubernetes";
 
     type Spec = Spec;
     type State = State;
@@ -78,8 +79,14 @@ impl Kind for Application {
         self.look(scope, wanted).await
     }
 
-    async fn apply(&self, name: &Name, steps: &[Step], _secrets: &Secrets) -> Vec<StepResult> {
-        one_by_one(steps, |step| self.perform(name, step)).await
+    async fn apply(
+        &self,
+        name: &Name,
+        steps: &[Step],
+        _secrets: &Secrets,
+        fence: &dyn Fence,
+    ) -> Vec<StepResult> {
+        one_by_one(steps, fence, |step| self.perform(name, step)).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! Applying and deleting: exactly which requests go out, and what a refusal becomes.
 
 use holdfast_core::any_kind::{AnyKind, PlannedStep};
-use holdfast_core::kind::{Next, Owner, Seen, StepResult};
+use holdfast_core::kind::{Next, NoFence, Owner, Seen, StepResult};
 use holdfast_core::secret::Secrets;
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::server::{Server, list, name, ours, spec, status, wanted};
 const PATH: &str = "/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/media";
 
 async fn apply(kind: &dyn AnyKind, steps: &[PlannedStep]) -> Vec<StepResult> {
-    kind.apply(&name("media"), steps, &Secrets::default()).await
+    kind.apply(&name("media"), steps, &Secrets::default(), &NoFence).await
 }
 
 fn plan(kind: &dyn AnyKind, want: Option<&Value>, seen: Option<&Value>) -> Vec<PlannedStep> {

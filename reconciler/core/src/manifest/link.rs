@@ -59,7 +59,7 @@ pub(crate) fn link(read: Read<'_>, kinds: &Kinds, findings: &mut Findings) -> Si
             (environment, desired)
         })
         .collect();
-    Site { environments }
+    Site { environments, ..Site::default() }
 }
 
 /// Each resource once.
@@ -311,7 +311,7 @@ fn desired(
         resources.insert(resource.id.clone(), Resource { borrowed, ..resource.clone() });
     }
     let retire = retired.iter().filter(|id| id.environment == *environment).cloned().collect();
-    let mut desired = Desired { resources, order: Vec::new(), retire, first: false };
+    let mut desired = Desired { resources, retire, ..Desired::default() };
     // A cycle was said before; then nobody uses the order.
     desired.order = graph::order(&desired.needs()).unwrap_or_default();
     desired

@@ -98,6 +98,9 @@ pub enum Hold {
     Refused(Refusal),
     /// What would have to be done destroys something that the repository does not name.
     TooRisky(Refusal),
+    /// It may be done, and not now: the site is paused, a maintenance window is shut, its group has too few that
+    /// are well.
+    NotNow(String),
     /// What it needs is itself held.
     Blocked(ResourceId),
 }

@@ -95,6 +95,7 @@ impl Hold {
             // A person must act, and the error says on what.
             Self::Unseen(error) => error.to_string(),
             Self::Refused(Refusal { why, .. }) | Self::TooRisky(Refusal { why, .. }) => why.clone(),
+            Self::NotNow(why) => why.clone(),
             Self::Blocked(by) => format!("blocked by {}", by.seen_from(home)),
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::desired::{Place, Resource};
 use crate::ident::Name;
-use crate::kind::{Change, Health, Kind, Look, Next, Risk, Scope, Step, StepResult};
+use crate::kind::{Change, Fence, Health, Kind, Look, Next, Risk, Scope, Step, StepResult};
 use crate::reference::{OrRef, Outputs};
 use crate::secret::Secrets;
 
@@ -77,6 +77,7 @@ impl Step for CrateStep {
 impl Kind for Crate {
     const NAME: KindName = KindName::fixed("Crate");
     const OUTPUTS: &'static [&'static str] = &["label"];
+    const TARGET: &'static str = "attic";
     type Spec = CrateSpec;
     type State = CrateState;
     type Step = CrateStep;
@@ -112,7 +113,7 @@ impl Kind for Crate {
     async fn observe(&self, _: Scope, _: &BTreeMap<Name, CrateSpec>) -> Look<CrateState> {
         unimplemented!("the planner looks at nothing")
     }
-    async fn apply(&self, _: &Name, _: &[CrateStep], _: &Secrets) -> Vec<StepResult> {
+    async fn apply(&self, _: &Name, _: &[CrateStep], _: &Secrets, _: &dyn Fence) -> Vec<StepResult> {
         unimplemented!("the planner changes nothing")
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use holdfast_core::any_kind::KindInfo;
 use holdfast_core::ident::{KindName, Name};
-use holdfast_core::kind::{Change, Health, Kind, Look, Next, Risk, Scope, StepResult};
+use holdfast_core::kind::{Change, Fence, Health, Kind, Look, Next, Risk, Scope, StepResult};
 use holdfast_core::manifest::{Manifest, Problems, Tree, Validators, read};
 use holdfast_core::plan::Kinds;
 use holdfast_core::reference::{OrRef, Outputs};
@@ -138,6 +138,7 @@ macro_rules! kind {
             const NAME: KindName = KindName::fixed($name);
             const API_VERSION: &'static str = $api;
             const OUTPUTS: &'static [&'static str] = $outputs;
+            const TARGET: &'static str = "machines";
             type Spec = $spec;
             type State = ();
             type Step = NoStep;
@@ -157,7 +158,7 @@ macro_rules! kind {
             async fn observe(&self, _: Scope, _: &BTreeMap<Name, $spec>) -> Look<()> {
                 Look { seen: BTreeMap::new(), incomplete: None, notices: Vec::new() }
             }
-            async fn apply(&self, _: &Name, _: &[NoStep], _: &Secrets) -> Vec<StepResult> {
+            async fn apply(&self, _: &Name, _: &[NoStep], _: &Secrets, _: &dyn Fence) -> Vec<StepResult> {
                 Vec::new()
             }
         }

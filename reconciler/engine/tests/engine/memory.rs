@@ -1,14 +1,20 @@
 //! A journal and a repository in memory, for the engine's tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
+use std::time::Duration;
 
-use holdfast_core::ident::{CommitId, EnvironmentName};
+use holdfast_core::desired::Site;
+use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
 use holdfast_core::kind::{BoxFuture, TargetError};
-use holdfast_core::manifest::Tree;
+use holdfast_core::manifest::{Tree, Validators};
+use holdfast_core::plan::Kinds;
 use holdfast_core::plan::Plan;
 use holdfast_core::report::{Report, Status, StatusState};
-use holdfast_engine::ports::{Context, Journal, JournalError, Repository, RunId};
+use holdfast_core::schedule::Moment;
+use holdfast_engine::ports::{
+    Clock, Context, Epoch, Halt, Journal, JournalError, Lease, Manifests, Refused, Repository, RunId,
+};
 
 /// Remembers everything, durable as long as the test.
 #[derive(Default)]
@@ -26,6 +32,8 @@ pub(crate) struct Memory {
     pub(crate) hangs: Mutex<bool>,
     /// The end of no run of this commit can be recorded.
     pub(crate) unrecorded: Mutex<Option<CommitId>>,
+    /// Who has the environment, and how often it changed hands.
+    pub(crate) lease: Mutex<(String, u64)>,
 }
 
 impl Memory {
@@ -90,6 +98,35 @@ impl Journal for Memory {
             .map(|(key, _)| key)
             .collect();
         Box::pin(async move { Ok(pending) })
+    }
+    fn lease<'a>(
+        &'a self,
+        _: &'a EnvironmentName,
+        holder: &'a str,
+        _: Duration,
+    ) -> BoxFuture<'a, Result<Lease, JournalError>> {
+        let mut lease = self.lease.lock().expect("no test panics while it holds this");
+        if lease.0 != holder {
+            *lease = (holder.to_owned(), lease.1 + 1);
+        }
+        let epoch = Epoch(lease.1);
+        Box::pin(async move { Ok(Lease::Held(epoch)) })
+    }
+    fn epoch<'a>(&'a self, _: &'a EnvironmentName) -> BoxFuture<'a, Result<Option<Epoch>, JournalError>> {
+        let epoch = Epoch(self.lease.lock().expect("no test panics while it holds this").1);
+        Box::pin(async move { Ok(Some(epoch)) })
+    }
+    fn attempt<'a>(&'a self, _: &'a CommitId) -> BoxFuture<'a, Result<u32, JournalError>> {
+        Box::pin(async { Ok(0) })
+    }
+    fn attempt_ended<'a>(&'a self, _: &'a CommitId) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async { Ok(()) })
+    }
+    fn known<'a>(
+        &'a self,
+        _: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
+        Box::pin(async { Ok(BTreeSet::new()) })
     }
     fn run_started<'a>(&'a self, _: &'a CommitId, _: &'a Plan) -> BoxFuture<'a, Result<RunId, JournalError>> {
         Box::pin(async { Ok(RunId(1)) })
@@ -165,5 +202,34 @@ impl Repository for Memory {
     fn all_kept(&self) -> BoxFuture<'_, Result<BTreeMap<EnvironmentName, CommitId>, TargetError>> {
         let kept = self.kept.lock().expect("no test panics while it holds this").clone();
         Box::pin(async { Ok(kept) })
+    }
+}
+
+/// Reads manifests as the service does, where it stands.
+pub(crate) struct Reader(pub(crate) Kinds, pub(crate) Validators);
+
+impl Manifests for Reader {
+    fn read(&self, tree: Tree) -> BoxFuture<'_, Result<Site, Refused>> {
+        let read = holdfast_core::manifest::read(&tree, &self.0, &self.1);
+        let read = read.map(|manifest| manifest.site).map_err(|problems| Refused {
+            headline: problems.headline().to_owned(),
+            whole: problems.render(&tree),
+        });
+        Box::pin(async { read })
+    }
+}
+
+/// A clock that stands, and nobody who pauses.
+pub(crate) struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Moment {
+        Moment(1_800_000_000)
+    }
+}
+
+impl Halt for Still {
+    fn reason(&self) -> Option<String> {
+        None
     }
 }

@@ -8,13 +8,17 @@ use holdfast_core::ident::ResourceId;
 use holdfast_core::kind::{Owner, TargetError};
 use holdfast_core::plan::{Action, Hold};
 use holdfast_core::report::{Outcome, Report};
+use holdfast_engine::ports::Epoch;
 use holdfast_engine::run::{End, preview, run};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn report(world: &World, desired: &Desired) -> Report {
     let (engine, _) = engine(world);
-    match run(&engine, &environment(), &commit('a'), desired, &CancellationToken::new()).await.unwrap() {
+    match run(&engine, &environment(), &commit('a'), desired, Epoch(0), &CancellationToken::new())
+        .await
+        .unwrap()
+    {
         End::Finished { report, .. } => report,
         End::Stopped => panic!("nobody stopped it"),
     }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use holdfast_core::ident::{CommitId, EnvironmentName};
 use holdfast_core::kind::Owner;
-use holdfast_core::manifest::Validators;
 use holdfast_core::report::{Status, StatusState};
 use holdfast_engine::ports::{Context, Journal as _, Repository as _};
 use holdfast_engine::watch::watch;
@@ -37,9 +36,8 @@ impl Service {
         let world = World::default();
         let (engine, memory) = engine(&world);
         prepare(&memory);
-        let validators = Arc::new(Validators::new(&engine.kinds));
         let shutdown = CancellationToken::new();
-        let running = tokio::spawn(watch(engine, validators, Arc::new(Notify::new()), shutdown.clone()));
+        let running = tokio::spawn(watch(engine, Arc::new(Notify::new()), shutdown.clone()));
         Self { memory, world, shutdown, running }
     }
 

@@ -9,11 +9,13 @@ use holdfast_core::any_kind::{AnyKind, KindInfo};
 use holdfast_core::desired::{Desired, Place, Resource};
 use holdfast_core::ident::{CommitId, EnvironmentName, KindName, Name, ResourceId, SiteName};
 use holdfast_core::kind::{
-    BoxFuture, Change, Health, Kind, Look, Next, Owner, Refusal, Risk, Scope, Seen, Step, StepResult,
+    BoxFuture, Change, Fence, Health, Kind, Look, Next, Owner, Refusal, Risk, Scope, Seen, Step, StepResult,
     TargetError,
 };
+use holdfast_core::manifest::Validators;
 use holdfast_core::reference::{OrRef, Outputs};
 use holdfast_core::secret::{SecretDocument, SecretRef, SecretStore, Secrets, StampKey};
+use holdfast_engine::budget::Budget;
 use holdfast_engine::chance::Chance;
 use holdfast_engine::ports::Targets;
 use holdfast_engine::{Engine, Limits};
@@ -21,7 +23,7 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
-use crate::memory::Memory;
+use crate::memory::{Memory, Reader, Still};
 
 pub(crate) fn environment() -> EnvironmentName {
     EnvironmentName::new("attic").expect("a valid test value")
@@ -139,6 +141,7 @@ pub(crate) struct Thing(World);
 impl Kind for Thing {
     const NAME: KindName = KindName::fixed("Thing");
     const OUTPUTS: &'static [&'static str] = &["value"];
+    const TARGET: &'static str = "attic";
     type Spec = ThingSpec;
     type State = ThingState;
     type Step = Put;
@@ -207,7 +210,13 @@ impl Kind for Thing {
         Look { seen, incomplete, notices: Vec::new() }
     }
 
-    async fn apply(&self, name: &Name, steps: &[Put], secrets: &Secrets) -> Vec<StepResult> {
+    async fn apply(
+        &self,
+        name: &Name,
+        steps: &[Put],
+        secrets: &Secrets,
+        fence: &dyn Fence,
+    ) -> Vec<StepResult> {
         let takes = {
             let mut attic = self.0.attic();
             attic.concurrency += 1;
@@ -215,6 +224,10 @@ impl Kind for Thing {
             attic.change_takes
         };
         tokio::time::sleep(takes).await;
+        if let Err(error) = fence.check().await {
+            self.0.attic().concurrency -= 1;
+            return vec![StepResult::Failed(error)];
+        }
         let mut attic = self.0.attic();
         attic.concurrency -= 1;
         assert!(!attic.poison.contains(name.as_str()), "poison");
@@ -289,9 +302,16 @@ impl Targets for World {
 /// An engine over a world, and the journal that it writes.
 pub(crate) fn engine(world: &World) -> (Arc<Engine>, Arc<Memory>) {
     let memory = Arc::new(Memory::default());
+    let kinds = BTreeMap::from([(Thing::NAME, KindInfo::of::<Thing>())]);
+    let validators = Validators::new(&kinds);
     let engine = Engine {
         site: SiteName::new("home").expect("a valid test value"),
-        kinds: BTreeMap::from([(Thing::NAME, KindInfo::of::<Thing>())]),
+        kinds: kinds.clone(),
+        manifests: Arc::new(Reader(kinds, validators)),
+        clock: Arc::new(Still),
+        halt: Arc::new(Still),
+        holder: "test".to_owned(),
+        budget: Budget::default(),
         repository: memory.clone(),
         targets: Arc::new(world.clone()),
         journal: memory.clone(),

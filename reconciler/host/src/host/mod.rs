@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::ident::{KindName, Name};
-use holdfast_core::kind::{Health, Kind, Look, Next, Owner, Scope, Seen, StepResult, TargetError};
+use holdfast_core::kind::{Fence, Health, Kind, Look, Next, Owner, Scope, Seen, StepResult, TargetError};
 use holdfast_core::mark::Realm;
 use holdfast_core::reference::Outputs;
 use holdfast_core::secret::Secrets;
@@ -106,6 +106,8 @@ impl Host {
 impl Kind for Host {
     const NAME: KindName = KindName::fixed("Host");
     const OUTPUTS: &'static [&'static str] = &[];
+    const TARGET: &'static str = "hosts";
+    const EACH_APART: bool = true;
 
     type Spec = HostSpec;
     type State = HostState;
@@ -168,7 +170,13 @@ impl Kind for Host {
         Look { seen, incomplete: None, notices }
     }
 
-    async fn apply(&self, name: &Name, steps: &[HostStep], secrets: &Secrets) -> Vec<StepResult> {
+    async fn apply(
+        &self,
+        name: &Name,
+        steps: &[HostStep],
+        secrets: &Secrets,
+        fence: &dyn Fence,
+    ) -> Vec<StepResult> {
         let Some(first) = steps.first() else { return Vec::new() };
         let failed_at = |at: usize, error: TargetError| {
             let mut results = vec![StepResult::NotRun; steps.len()];
@@ -187,6 +195,10 @@ impl Kind for Host {
             Ok(change) => change,
             Err((at, error)) => return failed_at(at, error),
         };
+        // All steps run there as one script, which does not come back to ask.
+        if let Err(error) = fence.check().await {
+            return failed_at(0, error);
+        }
         match self.shared.ssh.run(&endpoint, &change.script, CHANGE).await {
             Ok(answer) => report::results(steps, answer, &change.veil),
             Err(error) => failed_at(0, error.into_target(&first.to_string())),

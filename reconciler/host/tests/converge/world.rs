@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use holdfast_core::any_kind::{AnyKind, PlannedStep};
 use holdfast_core::ident::{EnvironmentName, Name, SiteName};
-use holdfast_core::kind::{Look, Next, Scope, Seen, StepResult, TargetError};
+use holdfast_core::kind::{Look, Next, NoFence, Scope, Seen, StepResult, TargetError};
 use holdfast_core::mark::Realm;
 use holdfast_core::secret::{SecretRef, Secrets};
 use holdfast_host::{HostAlias, Hosts, Settings};
@@ -97,7 +97,7 @@ impl World {
         for reference in steps.iter().flat_map(|step| &step.secrets) {
             secrets.insert(reference, SecretString::from(SECRET));
         }
-        self.kind.apply(&name(), steps, &secrets).await
+        self.kind.apply(&name(), steps, &secrets, &NoFence).await
     }
 
     /// Looks and changes until there is nothing more to do; gives the lines of the steps.

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use holdfast_core::ident::Name;
-use holdfast_core::kind::{Kind as _, Owner, StepResult, TargetError};
+use holdfast_core::kind::{Kind as _, Owner, TargetError};
 use holdfast_core::mark::{Mark, Realm};
 use holdfast_core::secret::Secrets;
 use secrecy::ExposeSecret as _;
-use tracing::{info, warn};
 
 use super::notes::Notes;
 use super::state::State;
@@ -29,49 +28,19 @@ const SHUTDOWN: &str = "60";
 /// Allocations on one storage at once: each locks it.
 const ALLOCATIONS: usize = 2;
 
-/// Performs the steps in order, stopping at the first that fails.
-pub(super) async fn apply(
-    client: &Client,
-    realm: &Realm,
-    name: &Name,
-    steps: &[Step],
-    secrets: &Secrets,
-) -> Vec<StepResult> {
-    let actor = Actor { client, realm, name, secrets };
-    let mut results = Vec::with_capacity(steps.len());
-    for step in steps {
-        let result = actor.perform(step).await;
-        let failed = result.is_err();
-        results.push(match result {
-            Ok(warning) => {
-                info!(%step, warning, "step done");
-                StepResult::Done { warning }
-            }
-            Err(error) => {
-                warn!(%step, %error, "step failed");
-                StepResult::Failed(error)
-            }
-        });
-        if failed {
-            break;
-        }
-    }
-    results.resize(steps.len(), StepResult::NotRun);
-    results
-}
-
-struct Actor<'a> {
-    client: &'a Client,
-    realm: &'a Realm,
-    name: &'a Name,
-    secrets: &'a Secrets,
+/// Performs one resource's steps.
+pub(super) struct Actor<'a> {
+    pub(super) client: &'a Client,
+    pub(super) realm: &'a Realm,
+    pub(super) name: &'a Name,
+    pub(super) secrets: &'a Secrets,
 }
 
 /// The warning of what was done, or why it was not.
 type Done = Result<Option<String>, TargetError>;
 
 impl Actor<'_> {
-    async fn perform(&self, step: &Step) -> Done {
+    pub(super) async fn perform(&self, step: &Step) -> Done {
         let doing = &doing(step);
         match step {
             Step::Clone(clone) => self.clone_template(doing, clone).await,

@@ -38,7 +38,7 @@ mod whose;
 use std::collections::BTreeMap;
 
 use holdfast_core::ident::{KindName, Name};
-use holdfast_core::kind::{Health, Kind, Look, Next, Scope, StepResult};
+use holdfast_core::kind::{Fence, Health, Kind, Look, Next, Scope, StepResult, one_by_one};
 use holdfast_core::mark::Realm;
 use holdfast_core::reference::Outputs;
 use holdfast_core::secret::Secrets;
@@ -64,6 +64,7 @@ impl VirtualMachine {
 impl Kind for VirtualMachine {
     const NAME: KindName = KindName::fixed("VirtualMachine");
     const OUTPUTS: &'static [&'static str] = &["address", "hostKey", "node", "vmid"];
+    const TARGET: &'static str = "proxmox";
     type Spec = Spec;
     type State = State;
     type Step = Step;
@@ -89,7 +90,14 @@ impl Kind for VirtualMachine {
         look::look(&self.client, &self.realm, scope, wanted).await
     }
 
-    async fn apply(&self, name: &Name, steps: &[Step], secrets: &Secrets) -> Vec<StepResult> {
-        apply::apply(&self.client, &self.realm, name, steps, secrets).await
+    async fn apply(
+        &self,
+        name: &Name,
+        steps: &[Step],
+        secrets: &Secrets,
+        fence: &dyn Fence,
+    ) -> Vec<StepResult> {
+        let actor = apply::Actor { client: &self.client, realm: &self.realm, name, secrets };
+        one_by_one(steps, fence, |step| actor.perform(step)).await
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use holdfast_core::any_kind::AnyKind;
 use holdfast_core::ident::{EnvironmentName, Name, ResourceId, SiteName};
-use holdfast_core::kind::{Look, Scope, Seen, StepResult, TargetError};
+use holdfast_core::kind::{Look, NoFence, Scope, Seen, StepResult, TargetError};
 use holdfast_core::mark::Realm;
 use holdfast_core::plan::{Action, Hold, decide};
 use holdfast_lab::http::Wire;
@@ -51,6 +51,7 @@ impl Rest {
             Self::Waits(what) => what.clone(),
             Self::Held(Hold::Unseen(error)) | Self::Failed(error) => error.to_string(),
             Self::Held(Hold::Refused(refusal) | Hold::TooRisky(refusal)) => refusal.why.clone(),
+            Self::Held(Hold::NotNow(why)) => why.clone(),
             Self::Held(Hold::Blocked(by)) => panic!("blocked by {by}"),
         }
     }
@@ -172,7 +173,7 @@ impl Lab {
     pub(crate) async fn apply(&self, of: &str, action: &Action) -> Vec<StepResult> {
         match action {
             Action::Create(steps) | Action::Adopt(steps) | Action::Update(steps) | Action::Delete(steps) => {
-                self.kind.apply(&name(of), steps, &secrets()).await
+                self.kind.apply(&name(of), steps, &secrets(), &NoFence).await
             }
             other => panic!("nothing to apply: {other:?}"),
         }

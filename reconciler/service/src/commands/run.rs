@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use holdfast_core::secret::StampKey;
 use holdfast_engine::Engine;
+use holdfast_engine::budget::Budget;
 use holdfast_engine::chance::Chance;
 use holdfast_engine::watch::watch;
 use holdfast_forge::Forge;
@@ -18,10 +19,11 @@ use tracing::{info, warn};
 use super::Verdict;
 use super::connect::{Mistakes, connect};
 use crate::aftermath::close_what_was_left;
+use crate::clock::WallClock;
 use crate::config::Config;
 use crate::journal::Sqlite;
 use crate::lock::Lock;
-use crate::ports::{Connections, Mirror};
+use crate::ports::{Connections, Mirror, PauseFile, Reader};
 use crate::{kinds, outbox, stamp_key};
 
 /// How long changes that were begun may take to finish once the service is told to end.
@@ -37,9 +39,9 @@ pub(super) async fn run(mut config: Config) -> anyhow::Result<Verdict> {
     mistakes.none()?;
     let mirror = mirror.expect("it is there, or its mistake was told");
     let journal = Arc::new(Sqlite::open(&config.state).await?);
+    journal.end_leases().await.context("taking over from the last process")?;
     let key = stamp_key::find_or_make(config.stamp_key.as_ref(), &config.state)?;
     let engine = Arc::new(engine(&config, mirror.clone(), connections.clone(), journal.clone(), key));
-    let validators = Arc::new(kinds::validators());
     let signals = Signals::listen()?;
     let wake = Arc::new(Notify::new());
     info!(site = %config.site, version = env!("CARGO_PKG_VERSION"), "the service started");
@@ -54,7 +56,7 @@ pub(super) async fn run(mut config: Config) -> anyhow::Result<Verdict> {
         _ => None,
     };
     let posting = tokio::spawn(outbox::post_all(journal, forge, config.site.clone(), nothing_more.clone()));
-    let mut watching = tokio::spawn(watch(engine, validators, wake, signals.end.clone()));
+    let mut watching = tokio::spawn(watch(engine, wake, signals.end.clone()));
     tokio::select! {
         joined = &mut watching => joined.context("the watcher broke off")?,
         () = signals.end.cancelled() => {
@@ -95,8 +97,16 @@ pub(super) fn engine(
         site: config.site.clone(),
         kinds: kinds::all(),
         repository: mirror,
+        manifests: Arc::new(Reader {
+            site: config.site.clone(),
+            kinds: Arc::new((kinds::all(), kinds::validators())),
+        }),
         targets: connections,
         journal,
+        clock: Arc::new(WallClock),
+        halt: Arc::new(PauseFile::new(&config.state)),
+        holder: format!("{} since {}", std::process::id(), crate::clock::now()),
+        budget: Budget::default(),
         stamp_key,
         limits: config.limits.clone(),
         chance: Chance::new(u64::from(std::process::id()) ^ crate::clock::now().unsigned_abs()),

@@ -2,9 +2,11 @@
 
 mod broken;
 mod history;
+mod lease;
 mod statuses;
 mod writing;
 
+use std::collections::BTreeSet;
 use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -12,11 +14,11 @@ use std::str::FromStr as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use holdfast_core::ident::{CommitId, EnvironmentName};
+use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
 use holdfast_core::kind::BoxFuture;
 use holdfast_core::plan::Plan;
-use holdfast_core::report::{Report, Status};
-use holdfast_engine::ports::{Context, Journal, JournalError, RunId};
+use holdfast_core::report::{Outcome, Report, Status};
+use holdfast_engine::ports::{Context, Epoch, Journal, JournalError, Lease, RunId};
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -171,6 +173,43 @@ impl Journal for Sqlite {
         )
     }
 
+    fn lease<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+        holder: &'a str,
+        lasts: Duration,
+    ) -> BoxFuture<'a, Result<Lease, JournalError>> {
+        Box::pin(async move {
+            self.take_lease(environment, holder, lasts).await.map_err(failed("taking the lease"))
+        })
+    }
+
+    fn epoch<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<Epoch>, JournalError>> {
+        Box::pin(
+            async move { lease::epoch(&self.pool, environment).await.map_err(failed("reading the lease")) },
+        )
+    }
+
+    fn attempt<'a>(&'a self, commit: &'a CommitId) -> BoxFuture<'a, Result<u32, JournalError>> {
+        Box::pin(async move { self.begin_attempt(commit).await.map_err(failed("recording an attempt")) })
+    }
+
+    fn attempt_ended<'a>(&'a self, commit: &'a CommitId) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move { self.end_attempt(commit).await.map_err(failed("recording an attempt")) })
+    }
+
+    fn known<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
+        Box::pin(async move {
+            lease::known(&self.pool, environment).await.map_err(failed("reading what is known"))
+        })
+    }
+
     fn run_started<'a>(
         &'a self,
         commit: &'a CommitId,
@@ -223,6 +262,11 @@ impl Sqlite {
             .bind(run.0 - KEEP_RUNS)
             .execute(transaction.connection())
             .await?;
+        if report.converged() {
+            let removed = |outcome: &Outcome| matches!(outcome, Outcome::Removed(_));
+            let known = report.outcomes.iter().filter(|(_, outcome)| !removed(outcome)).map(|(id, _)| id);
+            lease::note_known(transaction.connection(), &report.environment, &known.collect()).await?;
+        }
         statuses::want(transaction.connection(), &report.commit, &context, status, now()).await?;
         statuses::trim(transaction.connection(), KEEP_STATUSES).await?;
         transaction.commit().await

@@ -204,7 +204,7 @@ async fn a_run_and_its_status_are_recorded_together() {
         unseen: BTreeMap::new(),
     };
     let run = journal.run_started(&commit('a'), &plan).await.unwrap();
-    let id = holdfast_core::ident::ResourceId::parse_in(&environment, "Host/nas").unwrap();
+    let id = ResourceId::parse_in(&environment, "Host/nas").unwrap();
     let report = Report {
         environment,
         commit: commit('a'),

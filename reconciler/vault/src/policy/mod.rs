@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use holdfast_core::ident::{KindName, Name};
-use holdfast_core::kind::{Health, Kind, Look, Next, Scope, StepResult, one_by_one};
+use holdfast_core::kind::{Fence, Health, Kind, Look, Next, Scope, StepResult, one_by_one};
 use holdfast_core::mark::Realm;
 use holdfast_core::reference::Outputs;
 use holdfast_core::secret::Secrets;
@@ -39,6 +39,7 @@ impl VaultPolicy {
 impl Kind for VaultPolicy {
     const NAME: KindName = KindName::fixed("VaultPolicy");
     const OUTPUTS: &'static [&'static str] = &["name"];
+    const TARGET: &'static str = "vault";
 
     type Spec = Spec;
     type State = State;
@@ -66,8 +67,14 @@ impl Kind for VaultPolicy {
         self.look(scope, wanted).await
     }
 
-    async fn apply(&self, name: &Name, steps: &[Step], _secrets: &Secrets) -> Vec<StepResult> {
-        one_by_one(steps, |step| self.perform(name, step)).await
+    async fn apply(
+        &self,
+        name: &Name,
+        steps: &[Step],
+        _secrets: &Secrets,
+        fence: &dyn Fence,
+    ) -> Vec<StepResult> {
+        one_by_one(steps, fence, |step| self.perform(name, step)).await
     }
 }
 

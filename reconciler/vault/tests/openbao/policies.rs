@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use holdfast_core::any_kind::{AnyKind, PlannedStep};
 use holdfast_core::ident::{EnvironmentName, Name, ResourceId, SiteName};
-use holdfast_core::kind::{Look, Scope, Seen, StepResult};
+use holdfast_core::kind::{Look, NoFence, Scope, Seen, StepResult};
 use holdfast_core::mark::Realm;
 use holdfast_core::plan::{Action, Hold, decide};
 use holdfast_core::secret::Secrets;
@@ -57,7 +57,7 @@ async fn look(kind: &dyn AnyKind, wanted: &BTreeMap<Name, Value>) -> Look<Value>
 }
 
 async fn apply(kind: &dyn AnyKind, text: &str, steps: &[PlannedStep]) -> Vec<StepResult> {
-    kind.apply(&name(text), steps, &Secrets::default()).await
+    kind.apply(&name(text), steps, &Secrets::default(), &NoFence).await
 }
 
 /// Looks, decides, and does it. Gives the action as it was decided.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use holdfast_core::kind::{Kind as _, Next, Scope, Seen, StepResult};
+use holdfast_core::kind::{Kind as _, Next, NoFence, Scope, Seen, StepResult};
 use holdfast_core::secret::{SecretRef, Secrets};
 use secrecy::SecretString;
 use serde_json::json;
@@ -27,7 +27,7 @@ async fn converge(kind: &VirtualMachine, spec: &Spec, secrets: &Secrets) -> (Vec
     for _ in 0..10 {
         let next = VirtualMachine::plan(&name("a"), Some(spec), seen(kind, spec).await.as_ref());
         let Next::Do(steps) = next else { return (done, next) };
-        for (step, result) in steps.iter().zip(kind.apply(&name("a"), &steps, secrets).await) {
+        for (step, result) in steps.iter().zip(kind.apply(&name("a"), &steps, secrets, &NoFence).await) {
             assert!(matches!(result, StepResult::Done { .. }), "{step}: {result:?}");
             done.push(step.to_string());
         }
@@ -109,7 +109,7 @@ async fn the_clone_carries_a_mark_of_its_own_and_not_the_templates() {
     let (fake, kind) = serve(&world()).await;
     let spec = spec(101, &json!({ "description": "first" }));
     let Next::Do(steps) = VirtualMachine::plan(&name("a"), Some(&spec), None) else { panic!("a clone") };
-    assert_eq!(kind.apply(&name("a"), &steps, &Secrets::default()).await, [StepResult::DONE]);
+    assert_eq!(kind.apply(&name("a"), &steps, &Secrets::default(), &NoFence).await, [StepResult::DONE]);
     let requests = fake.requests();
     let clone = requests.iter().find(|request| request.method == "POST").unwrap();
     assert_eq!(clone.line(), "POST /nodes/pve1/qemu/9000/clone");
@@ -125,7 +125,7 @@ async fn a_guest_of_another_node_is_cloned_to_it() {
     let (fake, kind) = serve(&world()).await;
     let spec = spec(101, &json!({ "node": "pve2" }));
     let Next::Do(steps) = VirtualMachine::plan(&name("a"), Some(&spec), None) else { panic!("a clone") };
-    kind.apply(&name("a"), &steps, &Secrets::default()).await;
+    kind.apply(&name("a"), &steps, &Secrets::default(), &NoFence).await;
     let requests = fake.requests();
     let clone = requests.iter().find(|request| request.method == "POST").unwrap();
     assert_eq!(clone.line(), "POST /nodes/pve1/qemu/9000/clone", "asked where the template is");
@@ -169,7 +169,7 @@ async fn a_failed_step_keeps_those_after_it_from_running_and_tells_no_secret() {
     assert_eq!(steps.len(), 2, "the password, and the drive's image");
     assert!(!serde_json::to_string(&steps).unwrap().contains("hunter2"));
     world.lock().unwrap().ends.push("checksum mismatch (file change by other user?)");
-    let results = kind.apply(&name("a"), &steps, &secrets()).await;
+    let results = kind.apply(&name("a"), &steps, &secrets(), &NoFence).await;
     let [StepResult::Failed(error), StepResult::NotRun] = results.as_slice() else { panic!("{results:?}") };
     assert!(error.is_unavailable(), "somebody was faster: look again");
     assert!(!error.to_string().contains("hunter2"));
@@ -194,7 +194,7 @@ async fn a_step_whose_secret_was_not_resolved_writes_nothing() {
     let Next::Do(steps) = VirtualMachine::plan(&name("a"), Some(&spec), Some(&state)) else {
         panic!("steps")
     };
-    let results = kind.apply(&name("a"), &steps, &Secrets::default()).await;
+    let results = kind.apply(&name("a"), &steps, &Secrets::default(), &NoFence).await;
     assert!(
         matches!(&results[0], StepResult::Failed(error) if error.to_string().contains("kv/guests#console"))
     );
@@ -209,7 +209,7 @@ async fn a_guest_that_goes_is_stopped_and_destroyed_with_what_refers_to_it() {
     let state = seen(&kind, &spec(101, &json!({}))).await;
     let Next::Do(steps) = VirtualMachine::plan(&name("a"), None, state.as_ref()) else { panic!("steps") };
     fake.take_lines();
-    let results = kind.apply(&name("a"), &steps, &Secrets::default()).await;
+    let results = kind.apply(&name("a"), &steps, &Secrets::default(), &NoFence).await;
     assert_eq!(results, [StepResult::DONE, StepResult::DONE]);
     let writes: Vec<String> =
         fake.take_lines().into_iter().filter(|line| !line.starts_with("GET ")).collect();

@@ -1,0 +1,118 @@
+//! Leases: who may write in an environment, as one row with an epoch that only grows.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
+use holdfast_engine::ports::{Epoch, Lease};
+use sqlx::{Row as _, SqliteConnection, SqlitePool};
+
+use super::Sqlite;
+use crate::clock::now;
+
+impl Sqlite {
+    /// Lets go of what an earlier process held. Only for who has the lock of the state folder: with it nobody else can
+    /// be alive, and a start need not wait until a lease of the dead runs out.
+    pub(crate) async fn end_leases(&self) -> Result<(), sqlx::Error> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("UPDATE environments SET holder = NULL").execute(transaction.connection()).await?;
+        transaction.commit().await
+    }
+
+    pub(super) async fn take_lease(
+        &self,
+        environment: &EnvironmentName,
+        holder: &str,
+        lasts: Duration,
+    ) -> Result<Lease, sqlx::Error> {
+        let mut transaction = self.begin().await?;
+        let row = sqlx::query("SELECT holder, epoch, expires_at FROM environments WHERE name = $1")
+            .bind(environment.as_str())
+            .fetch_optional(transaction.connection())
+            .await?;
+        let (had, epoch, expires_at) = match row {
+            Some(row) => (row.try_get::<Option<String>, _>(0)?, row.try_get(1)?, row.try_get(2)?),
+            None => (None, 0_i64, 0_i64),
+        };
+        let epoch = match had {
+            Some(by) if by == holder => epoch,
+            Some(by) if expires_at > now() => return Ok(Lease::Taken { by }),
+            _ => epoch + 1,
+        };
+        let until = now().saturating_add(i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX));
+        sqlx::query(
+            "INSERT INTO environments (name, holder, epoch, expires_at) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (name) DO UPDATE SET holder = $2, epoch = $3, expires_at = $4",
+        )
+        .bind(environment.as_str())
+        .bind(holder)
+        .bind(epoch)
+        .bind(until)
+        .execute(transaction.connection())
+        .await?;
+        transaction.commit().await?;
+        Ok(Lease::Held(Epoch(epoch.unsigned_abs())))
+    }
+}
+
+pub(super) async fn epoch(
+    pool: &SqlitePool,
+    environment: &EnvironmentName,
+) -> Result<Option<Epoch>, sqlx::Error> {
+    let epoch: Option<i64> = sqlx::query_scalar("SELECT epoch FROM environments WHERE name = $1")
+        .bind(environment.as_str())
+        .fetch_optional(pool)
+        .await?;
+    Ok(epoch.map(|epoch| Epoch(epoch.unsigned_abs())))
+}
+
+pub(super) async fn known(
+    pool: &SqlitePool,
+    environment: &EnvironmentName,
+) -> Result<BTreeSet<ResourceId>, sqlx::Error> {
+    let known: Option<Option<String>> = sqlx::query_scalar("SELECT known FROM environments WHERE name = $1")
+        .bind(environment.as_str())
+        .fetch_optional(pool)
+        .await?;
+    // What cannot be read is what nobody knows.
+    Ok(known.flatten().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default())
+}
+
+pub(super) async fn note_known(
+    connection: &mut SqliteConnection,
+    environment: &EnvironmentName,
+    known: &BTreeSet<&ResourceId>,
+) -> Result<(), sqlx::Error> {
+    let json = serde_json::to_string(known).expect("ids are plain data");
+    sqlx::query("UPDATE environments SET known = $1 WHERE name = $2")
+        .bind(json)
+        .bind(environment.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+impl Sqlite {
+    pub(super) async fn begin_attempt(&self, commit: &CommitId) -> Result<u32, sqlx::Error> {
+        let mut transaction = self.begin().await?;
+        let count: i64 = sqlx::query_scalar(
+            "INSERT INTO attempts (commit_id, count) VALUES ($1, 1)
+             ON CONFLICT (commit_id) DO UPDATE SET count = count + 1 RETURNING count",
+        )
+        .bind(commit.as_str())
+        .fetch_one(transaction.connection())
+        .await?;
+        transaction.commit().await?;
+        // This one is not over yet, and those before it never were.
+        Ok(u32::try_from(count - 1).unwrap_or(u32::MAX))
+    }
+
+    pub(super) async fn end_attempt(&self, commit: &CommitId) -> Result<(), sqlx::Error> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("DELETE FROM attempts WHERE commit_id = $1")
+            .bind(commit.as_str())
+            .execute(transaction.connection())
+            .await?;
+        transaction.commit().await
+    }
+}
