@@ -1,0 +1,1 @@
+//! The simulated systems, one folder each.
