@@ -19,5 +19,6 @@ pub mod plan;
 pub mod reference;
 pub mod report;
 pub mod schedule;
+pub mod scrub;
 pub mod secret;
 pub mod text;
