@@ -14,7 +14,7 @@ use holdfast_core::mark::Realm;
 use russh::keys::PrivateKey;
 use secrecy::{ExposeSecret as _, SecretString};
 
-pub use host::{Host, HostSpec, HostState, HostStep};
+pub use host::{Host, HostSpec, HostState, HostStep, ledger, mode, names, spec, state, step};
 
 /// The kinds of this target, known without any connection.
 pub fn kinds() -> Vec<KindInfo> {

@@ -1,18 +1,18 @@
 //! The kind `Host`: a Linux machine's directories, files, packages and services.
 
 mod apply;
-mod ledger;
-mod mode;
-mod names;
+pub mod ledger;
+pub mod mode;
+pub mod names;
 mod parts;
 mod plan;
 mod probe;
 mod read;
 mod report;
 mod script;
-mod spec;
-mod state;
-mod step;
+pub mod spec;
+pub mod state;
+pub mod step;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
