@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use holdfast_core::ident::Name;
-use holdfast_core::kind::{Kind, Look, Scope, TargetError};
+use holdfast_core::kind::{Kind, Look, Scope, StepResult, TargetError};
 use holdfast_core::mark::Realm;
 use holdfast_core::secret::Secrets;
 use rand::rngs::SmallRng;
@@ -12,12 +12,19 @@ use rand::rngs::SmallRng;
 /// Time in the world, since it began.
 pub type Time = Duration;
 
+/// How long a client follows what it started.
+pub const PATIENCE: Duration = Duration::from_mins(10);
+
 /// One kind's objects in memory. It follows the documented behaviour of the real system, shares no code with the
 /// client, and refuses what the real one refuses. It knows no faults: those are the wire's.
 ///
 /// It is pure and deterministic: `BTreeMap`s, no clock but `now`, no chance but what it is given.
 pub trait Model: Clone + Send + 'static {
     type Kind: Kind;
+
+    /// All steps of one `apply` reach the system in one piece, as a host's script does: one question to the fence,
+    /// one write on the wire, and [`Model::perform_all`] instead of [`Model::perform`].
+    const IN_ONE: bool = false;
 
     /// Lets everything go on that goes on by itself until `now`: tasks end, guests boot, services come up, an
     /// application syncs. Called before anything else is asked; `now` never goes back.
@@ -44,6 +51,47 @@ pub trait Model: Clone + Send + 'static {
         step: &<Self::Kind as Kind>::Step,
         secrets: &Secrets,
     ) -> Result<Option<String>, TargetError>;
+
+    /// Whether what a step has started goes on, where the real client follows it to its end before it takes the next
+    /// step (a task of Proxmox): `None` while it does, then what came of it. Asked after [`Model::perform`] said yes,
+    /// again and again with time and [`Model::advance`] in between; a client gives up after [`PATIENCE`].
+    fn followed(
+        &self,
+        name: &Name,
+        step: &<Self::Kind as Kind>::Step,
+    ) -> Option<Result<Option<String>, TargetError>> {
+        let _ = (name, step);
+        Some(Ok(None))
+    }
+
+    /// The effect of all steps of one `apply`, in order, up to the first that fails. With `cut`, whatever performs them
+    /// dies once so many have been done: it is a failure of the next, and those after it are not run.
+    fn perform_all(
+        &mut self,
+        realm: &Realm,
+        name: &Name,
+        steps: &[<Self::Kind as Kind>::Step],
+        secrets: &Secrets,
+        cut: Option<usize>,
+    ) -> Vec<StepResult> {
+        let mut results = Vec::with_capacity(steps.len());
+        for (index, step) in steps.iter().enumerate() {
+            let result = if cut == Some(index) {
+                Err(TargetError::unavailable(step.to_string(), "the connection broke before it was done"))
+            } else {
+                self.perform(realm, name, step, secrets)
+            };
+            match result {
+                Ok(warning) => results.push(StepResult::Done { warning }),
+                Err(error) => {
+                    results.push(StepResult::Failed(error));
+                    break;
+                }
+            }
+        }
+        results.resize(steps.len(), StepResult::NotRun);
+        results
+    }
 
     /// Everything that exists, by a key that stays the same for its life here (a VMID, a machine's address, a
     /// policy's name). What the checks compare before and after each effect.
