@@ -14,6 +14,7 @@ pub mod ports;
 mod progress;
 mod removal;
 pub mod run;
+pub mod scrubbed;
 mod secrets;
 pub mod watch;
 

@@ -9,6 +9,8 @@ mod removal;
 #[cfg(test)]
 mod run;
 #[cfg(test)]
+mod scrubbed;
+#[cfg(test)]
 mod watch;
 #[cfg(test)]
 mod world;
