@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use holdfast_core::any_kind::AnyKind;
 use holdfast_core::desired::Site;
-use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId, SiteName};
+use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
 use holdfast_core::kind::{BoxFuture, TargetError};
 use holdfast_core::manifest::Tree;
 use holdfast_core::plan::Plan;
 use holdfast_core::report::{Report, Status};
 use holdfast_core::schedule::Moment;
 use holdfast_core::secret::SecretStore;
+
+pub use holdfast_core::report::Context;
 
 /// The infra repository, through its local mirror.
 pub trait Repository: Send + Sync {
@@ -87,25 +89,6 @@ pub trait Clock: Send + Sync {
 pub trait Halt: Send + Sync {
     /// Why nothing may be changed, if so.
     fn reason(&self) -> Option<String>;
-}
-
-/// What a status is about. A commit has one status a context.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Context {
-    /// The repository parses, fits its schemas, links.
-    Validate,
-    /// The environment converged to the commit, or not.
-    Environment(EnvironmentName),
-}
-
-impl Context {
-    /// The name under which forges show it: stable, `a-z 0-9 / _ -` only.
-    pub fn text(&self, site: &SiteName) -> String {
-        match self {
-            Self::Validate => format!("holdfast/{site}/validate"),
-            Self::Environment(environment) => format!("holdfast/{site}/{environment}"),
-        }
-    }
 }
 
 /// Durable history and the outbox of statuses. It is never authority: without it nothing but history is lost.

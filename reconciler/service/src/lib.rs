@@ -1,6 +1,5 @@
 //! Holdfast, the service: the command line, the config, the journal, and the wiring of everything else.
 
-mod aftermath;
 mod clock;
 mod commands;
 mod config;
@@ -9,7 +8,6 @@ mod journal;
 mod kinds;
 mod lock;
 mod logs;
-mod outbox;
 mod ports;
 mod stamp_key;
 

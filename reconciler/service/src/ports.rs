@@ -15,6 +15,7 @@ use holdfast_core::plan::Kinds;
 use holdfast_core::report::cut;
 use holdfast_core::secret::{SecretDocument, SecretStore};
 use holdfast_engine::ports::{Halt, Manifests, Refused, Repository, Targets};
+use holdfast_forge::ports::Commits;
 use holdfast_host::Hosts;
 use holdfast_proxmox::Proxmox;
 use holdfast_vault::Vault;
@@ -35,11 +36,6 @@ impl Mirror {
     /// The commit that a person means by `text`. Fetch first.
     pub(crate) async fn resolve(&self, text: &str) -> Result<CommitId, TargetError> {
         self.0.resolve(text).await
-    }
-
-    /// The newest commits from `newest` on, itself first.
-    pub(crate) async fn recent(&self, newest: &CommitId, count: usize) -> Result<Vec<CommitId>, TargetError> {
-        self.0.recent(newest, count).await
     }
 
     /// Wakes the poll at once when a repository on this machine gets a push.
@@ -88,6 +84,17 @@ impl Repository for Mirror {
 
     fn all_kept(&self) -> BoxFuture<'_, Result<BTreeMap<EnvironmentName, CommitId>, TargetError>> {
         Box::pin(self.0.all_kept())
+    }
+}
+
+impl Commits for Mirror {
+    fn newest(&self, count: usize) -> BoxFuture<'_, Result<Vec<CommitId>, TargetError>> {
+        Box::pin(async move {
+            match self.0.fetch().await? {
+                Some(head) => self.0.recent(&head, count).await,
+                None => Ok(Vec::new()),
+            }
+        })
     }
 }
 

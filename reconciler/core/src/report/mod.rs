@@ -1,5 +1,8 @@
 //! The report: what became of a commit, and the one status that says so.
 
+mod context;
+pub mod history;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -8,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::ident::{CommitId, EnvironmentName, KindName, ResourceId};
 use crate::kind::TargetError;
 use crate::plan::Hold;
+
+pub use context::Context;
 
 /// What became of one resource in a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,6 +10,8 @@ use holdfast_engine::budget::Budget;
 use holdfast_engine::chance::Chance;
 use holdfast_engine::watch::watch;
 use holdfast_forge::Forge;
+use holdfast_forge::aftermath::close_what_was_left;
+use holdfast_forge::worker::{Ways, post_all};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -18,13 +20,12 @@ use tracing::{info, warn};
 
 use super::Verdict;
 use super::connect::{Mistakes, connect};
-use crate::aftermath::close_what_was_left;
 use crate::clock::WallClock;
 use crate::config::Config;
 use crate::journal::Sqlite;
 use crate::lock::Lock;
 use crate::ports::{Connections, Mirror, PauseFile, Reader};
-use crate::{kinds, outbox, stamp_key};
+use crate::{kinds, stamp_key};
 
 /// How long changes that were begun may take to finish once the service is told to end.
 const END_WITHIN: Duration = Duration::from_mins(2);
@@ -55,7 +56,14 @@ pub(super) async fn run(mut config: Config) -> anyhow::Result<Verdict> {
         }
         _ => None,
     };
-    let posting = tokio::spawn(outbox::post_all(journal, forge, config.site.clone(), nothing_more.clone()));
+    let posting = {
+        let (site, nothing_more) = (config.site.clone(), nothing_more.clone());
+        tokio::spawn(async move {
+            // Without a forge there is nothing to post: `holdfast status` shows the same.
+            let Some(forge) = forge else { return };
+            post_all(journal, forge, site, ways_of_posting(), nothing_more).await;
+        })
+    };
     let mut watching = tokio::spawn(watch(engine, wake, signals.end.clone()));
     tokio::select! {
         joined = &mut watching => joined.context("the watcher broke off")?,
@@ -83,6 +91,11 @@ pub(super) async fn run(mut config: Config) -> anyhow::Result<Verdict> {
     connections.close().await;
     info!("the service ended");
     Ok(Verdict::Good)
+}
+
+fn ways_of_posting() -> Ways {
+    let chance = Chance::new(u64::from(std::process::id()));
+    Ways { now: Box::new(crate::clock::now), jitter: Box::new(move || chance.fraction()) }
 }
 
 /// Wires the engine.

@@ -1,8 +1,8 @@
 //! The journal: runs and statuses in a database file. Written durably, read as history and as the outbox, never as authority.
 
 mod broken;
-mod history;
 mod lease;
+mod rows;
 mod statuses;
 mod writing;
 
@@ -17,8 +17,9 @@ use anyhow::Context as _;
 use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
 use holdfast_core::kind::BoxFuture;
 use holdfast_core::plan::Plan;
-use holdfast_core::report::{Outcome, Report, Status};
-use holdfast_engine::ports::{Context, Epoch, Journal, JournalError, Lease, RunId};
+pub(crate) use holdfast_core::report::history;
+use holdfast_core::report::{Context, Outcome, Report, Status};
+use holdfast_engine::ports::{Epoch, Journal, JournalError, Lease, RunId};
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -28,7 +29,7 @@ use tracing::error;
 
 use crate::clock::now;
 
-pub(crate) use statuses::{Due, Latest};
+pub(crate) use statuses::Latest;
 use writing::Writing;
 
 /// Runs that are kept of each environment.
@@ -40,7 +41,7 @@ const KEEP_STATUSES: i64 = 5_000;
 pub(crate) struct Sqlite {
     pool: SqlitePool,
     /// Woken when something is to be posted.
-    pub(crate) posts: Notify,
+    posts: Notify,
 }
 
 impl Sqlite {
@@ -270,21 +271,6 @@ impl Sqlite {
         statuses::want(transaction.connection(), &report.commit, &context, status, now()).await?;
         statuses::trim(transaction.connection(), KEEP_STATUSES).await?;
         transaction.commit().await
-    }
-}
-
-/// How a context is stored: `validate` cannot be an environment's name.
-fn context_text(context: &Context) -> &str {
-    match context {
-        Context::Validate => "validate",
-        Context::Environment(environment) => environment.as_str(),
-    }
-}
-
-pub(crate) fn context_of(text: &str) -> Option<Context> {
-    match text {
-        "validate" => Some(Context::Validate),
-        other => EnvironmentName::new(other).ok().map(Context::Environment),
     }
 }
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use holdfast_core::ident::CommitId;
-use holdfast_core::report::{Problem, Report, Status};
-use holdfast_engine::ports::Context;
+use holdfast_core::report::{Context, Problem, Report, Status};
 use holdfast_forge::outbox::{self, Row};
+use holdfast_forge::ports::Due;
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection, SqliteExecutor};
 
-use super::{Sqlite, context_of, context_text};
+use super::Sqlite;
 
 /// Wants a status, by the outbox's rules.
 pub(super) async fn want(
@@ -35,7 +35,7 @@ pub(super) async fn find(
     let found: Option<String> =
         sqlx::query_scalar("SELECT outbox FROM statuses WHERE commit_id = $1 AND context = $2")
             .bind(commit.as_str())
-            .bind(context_text(context))
+            .bind(context.key())
             .fetch_optional(executor)
             .await?;
     found.map(|json| read(&json)).transpose()
@@ -56,7 +56,7 @@ async fn store(
            state = $3, description = $4, outbox = $6, due = $7",
     )
     .bind(commit.as_str())
-    .bind(context_text(context))
+    .bind(context.key())
     .bind(row.wanted.state.as_str())
     .bind(&row.wanted.description)
     .bind(now)
@@ -89,14 +89,6 @@ pub(super) async fn trim(connection: &mut SqliteConnection, keep: i64) -> Result
     Ok(())
 }
 
-/// One status that has to be posted.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Due {
-    pub(crate) commit: CommitId,
-    pub(crate) context: Context,
-    pub(crate) row: Row,
-}
-
 /// How the newest commit of a context stands, for `holdfast status`.
 #[derive(Debug, Serialize)]
 pub(crate) struct Latest {
@@ -116,7 +108,7 @@ pub(crate) struct Latest {
 
 impl Sqlite {
     /// Everything that has to be posted, with its time; the newest first.
-    pub(crate) async fn due(&self) -> Result<Vec<Due>, sqlx::Error> {
+    pub(super) async fn all_due(&self) -> Result<Vec<Due>, sqlx::Error> {
         let rows =
             sqlx::query("SELECT commit_id, context, outbox FROM statuses WHERE due = 1 ORDER BY rowid DESC")
                 .fetch_all(&self.pool)
@@ -130,9 +122,9 @@ impl Sqlite {
     }
 
     /// Takes up what an earlier life of the service left to be posted.
-    pub(crate) async fn take_up(&self, now: i64) -> Result<(), sqlx::Error> {
+    pub(super) async fn take_up_due(&self, now: i64) -> Result<(), sqlx::Error> {
         let mut transaction = self.begin().await?;
-        for due in self.due().await? {
+        for due in self.all_due().await? {
             // What is wanted may have changed since.
             if let Some(row) = find(transaction.connection(), &due.commit, &due.context).await? {
                 store(transaction.connection(), &due.commit, &due.context, &row.at_start(now), now).await?;
@@ -142,7 +134,7 @@ impl Sqlite {
     }
 
     /// Notes a forge's answer to one post.
-    pub(crate) async fn answered(
+    pub(super) async fn note_answer(
         &self,
         due: &Due,
         answer: &Result<(), holdfast_forge::PostError>,
@@ -203,7 +195,7 @@ impl Sqlite {
 /// The key of a row; `None` for one that no version of ours wrote.
 fn key(row: &SqliteRow) -> Option<(CommitId, Context)> {
     let commit = CommitId::new(row.get::<String, _>("commit_id")).ok()?;
-    Some((commit, context_of(&row.get::<String, _>("context"))?))
+    Some((commit, Context::of_key(&row.get::<String, _>("context"))?))
 }
 
 fn read(json: &str) -> Result<Row, sqlx::Error> {

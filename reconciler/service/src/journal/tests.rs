@@ -32,7 +32,7 @@ async fn what_was_wanted_survives_a_restart() {
     }
     let journal = Sqlite::open(folder.path()).await.unwrap();
     assert_eq!(journal.pending().await.unwrap(), [(commit('a'), core())]);
-    assert_eq!(journal.due().await.unwrap().len(), 2);
+    assert_eq!(journal.all_due().await.unwrap().len(), 2);
     for name in ["journal.sqlite", "journal.sqlite-wal"] {
         let mode = std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
@@ -163,8 +163,8 @@ async fn what_can_never_be_posted_is_forgotten_at_last() {
     }
     statuses::trim(&mut connection, 4).await.unwrap();
     drop(connection);
-    assert_eq!(journal.due().await.unwrap().len(), 8);
-    assert_eq!(journal.due().await.unwrap()[0].commit, commit('f'), "the newest first");
+    assert_eq!(journal.all_due().await.unwrap().len(), 8);
+    assert_eq!(journal.all_due().await.unwrap()[0].commit, commit('f'), "the newest first");
 }
 
 #[tokio::test]
@@ -181,16 +181,16 @@ async fn a_final_status_stays_over_restarts() {
 async fn an_answer_that_comes_late_clears_nothing_newer() {
     let journal = Sqlite::in_memory().await.unwrap();
     journal.set_status(&commit('a'), &core(), &status(StatusState::Pending, "converging")).await.unwrap();
-    let due = journal.due().await.unwrap().remove(0);
+    let due = journal.all_due().await.unwrap().remove(0);
     journal.set_status(&commit('a'), &core(), &status(StatusState::Failure, "held")).await.unwrap();
-    journal.answered(&due, &Ok(()), 1, 0.0).await.unwrap();
-    let still = journal.due().await.unwrap();
+    journal.note_answer(&due, &Ok(()), 1, 0.0).await.unwrap();
+    let still = journal.all_due().await.unwrap();
     assert_eq!(still[0].row.wanted.description, "held");
     let refused = Err(PostError::Refused { why: "401".to_owned() });
-    journal.answered(&still[0], &refused, 1, 0.0).await.unwrap();
-    assert_eq!(journal.due().await.unwrap()[0].row.due_at(), Some(3601));
-    journal.answered(&still[0], &Ok(()), 1, 0.0).await.unwrap();
-    assert_eq!(journal.due().await.unwrap(), []);
+    journal.note_answer(&still[0], &refused, 1, 0.0).await.unwrap();
+    assert_eq!(journal.all_due().await.unwrap()[0].row.due_at(), Some(3601));
+    journal.note_answer(&still[0], &Ok(()), 1, 0.0).await.unwrap();
+    assert_eq!(journal.all_due().await.unwrap(), []);
 }
 
 #[tokio::test]

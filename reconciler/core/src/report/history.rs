@@ -1,15 +1,15 @@
 //! What is kept of plans and reports: what people ask for afterwards, within bounds.
 
-use holdfast_core::any_kind::PlannedStep;
-use holdfast_core::plan::{Action, Item, Plan};
-use holdfast_core::report::{Outcome, Report};
+use crate::any_kind::PlannedStep;
+use crate::plan::{Action, Item, Plan};
+use crate::report::{Outcome, Report};
 use serde_json::{Value, json};
 
 /// The most that is kept of one plan or report, in bytes.
 const MAX: usize = 1 << 20;
 
 /// A plan without what stays as it is, and without the steps' own data: whole files would be in it.
-pub(super) fn of_plan(plan: &Plan) -> String {
+pub fn of_plan(plan: &Plan) -> String {
     let items = plan.items.iter().filter(|item| item.action != Action::Keep).map(told).collect();
     let told = Plan { items, ..plan.clone() };
     let json = serde_json::to_string(&told).expect("a plan is plain data");
@@ -35,7 +35,7 @@ fn lines(steps: &[PlannedStep]) -> Vec<PlannedStep> {
 }
 
 /// A report without what stayed as it was.
-pub(super) fn of_report(report: &Report) -> String {
+pub fn of_report(report: &Report) -> String {
     let mut told = report.clone();
     told.outcomes.retain(|_, outcome| *outcome != Outcome::Unchanged);
     let json = serde_json::to_string(&told).expect("a report is plain data");

@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::ident::{CommitId, SiteName};
-use holdfast_core::report::{Status, StatusState};
-use holdfast_engine::ports::{Context, Journal as _, Repository as _};
-use holdfast_forge::Forge;
+use holdfast_core::kind::chain;
+use holdfast_core::report::{Context, Status, StatusState};
 use tracing::{info, warn};
 
-use crate::journal::{Sqlite, context_of};
-use crate::ports::Mirror;
+use crate::ports::{Commits, Rows, Statuses};
 
 /// So many commits are looked at: no service leaves more behind, since each new commit ends the one before.
 const COMMITS: usize = 20;
@@ -20,14 +18,14 @@ const TRIES: usize = 60;
 
 /// Reads the statuses of the newest commits back from the forge, and supersedes those of ours that are pending.
 /// Housekeeping: anybody with write access can set any status, and nothing else follows from what is read.
-pub(crate) async fn close_what_was_left(
-    journal: Arc<Sqlite>,
-    mirror: Arc<Mirror>,
-    forge: Arc<Forge>,
+pub async fn close_what_was_left<R: Rows, S: Statuses, C: Commits>(
+    rows: Arc<R>,
+    commits: Arc<C>,
+    forge: Arc<S>,
     site: SiteName,
 ) {
     for _ in 0..TRIES {
-        match close(&journal, &mirror, &forge, &site).await {
+        match close(&*rows, &*commits, &*forge, &site).await {
             Ok(true) => return,
             Ok(false) => {}
             Err(why) => warn!(why, "what an earlier journal left pending could not be looked for yet"),
@@ -37,27 +35,31 @@ pub(crate) async fn close_what_was_left(
 }
 
 /// `false` where there is no commit yet.
-async fn close(journal: &Sqlite, mirror: &Mirror, forge: &Forge, site: &SiteName) -> Result<bool, String> {
-    let Some(head) = mirror.fetch().await.map_err(|error| error.to_string())? else { return Ok(false) };
-    let recent = mirror.recent(&head, COMMITS).await.map_err(|error| error.to_string())?;
-    for commit in recent.iter().filter(|commit| **commit != head) {
+async fn close(
+    rows: &impl Rows,
+    commits: &impl Commits,
+    forge: &impl Statuses,
+    site: &SiteName,
+) -> Result<bool, String> {
+    let recent = commits.newest(COMMITS).await.map_err(|error| error.to_string())?;
+    let Some((head, before)) = recent.split_first() else { return Ok(false) };
+    for commit in before {
         for context in pending(forge, site, commit).await? {
             info!(
                 commit = commit.short(),
                 context = context.text(site),
                 "an earlier journal left this pending"
             );
-            let end = Status::superseded(&head);
-            journal.set_status(commit, &context, &end).await.map_err(|error| error.to_string())?;
+            let end = Status::superseded(head);
+            rows.want(commit, &context, &end).await.map_err(|error| chain(&error))?;
         }
     }
     Ok(true)
 }
 
 /// Our contexts of a commit that are pending on the forge.
-async fn pending(forge: &Forge, site: &SiteName, commit: &CommitId) -> Result<Vec<Context>, String> {
+async fn pending(forge: &impl Statuses, site: &SiteName, commit: &CommitId) -> Result<Vec<Context>, String> {
     let statuses = forge.statuses(commit).await.map_err(|error| error.to_string())?;
-    let ours = format!("holdfast/{site}/");
     let pending = statuses.into_iter().filter(|(_, status)| status.state == StatusState::Pending);
-    Ok(pending.filter_map(|(context, _)| context_of(context.strip_prefix(&ours)?)).collect())
+    Ok(pending.filter_map(|(context, _)| Context::of_text(&context, site)).collect())
 }

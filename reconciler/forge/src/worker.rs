@@ -4,37 +4,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::ident::SiteName;
-use holdfast_engine::chance::Chance;
-use holdfast_forge::Forge;
-use holdfast_forge::outbox::Pacer;
+use holdfast_core::kind::chain;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::clock::now;
-use crate::journal::{Due, Sqlite};
+use crate::outbox::Pacer;
+use crate::ports::{Due, Rows, Statuses};
 
-/// The longest sleep without a look at the table, in seconds.
+/// The longest sleep without a look at the rows, in seconds.
 const LOOK_EVERY: i64 = 30;
 /// Longer than any pause of the outbox's rules, in seconds.
 const LONGEST_PAUSE: i64 = 2 * 3600;
 
-/// Posts until `shutdown`, and then what is due at that moment. Without a forge there is nothing to do:
-/// `holdfast status` shows the same.
-pub(crate) async fn post_all(
-    journal: Arc<Sqlite>,
-    forge: Option<Arc<Forge>>,
+/// The worker's time and chance.
+pub struct Ways {
+    /// Seconds since 1970.
+    pub now: Box<dyn Fn() -> i64 + Send + Sync>,
+    /// A number between 0 and 1, another each time.
+    pub jitter: Box<dyn Fn() -> f64 + Send + Sync>,
+}
+
+/// Posts until `shutdown`, and then what is due at that moment.
+pub async fn post_all<R: Rows, S: Statuses>(
+    rows: Arc<R>,
+    forge: Arc<S>,
     site: SiteName,
+    ways: Ways,
     shutdown: CancellationToken,
 ) {
-    let Some(forge) = forge else { return };
-    let chance = Chance::new(u64::from(std::process::id()));
-    let mut pacer = Pacer::default();
+    let mut worker = Worker { rows, forge, site, ways, pacer: Pacer::default() };
     let mut failures = 0;
-    if let Err(error) = journal.take_up(now()).await {
-        error!(error = %error, "what is to be posted keeps its pauses");
+    if let Err(error) = worker.rows.take_up((worker.ways.now)()).await {
+        error!(error = %chain(&error), "what is to be posted keeps its pauses");
     }
     loop {
-        let pause = match post_next(&journal, &forge, &site, &mut pacer, &chance).await {
+        let pause = match worker.post_next().await {
             Ok(pause) => {
                 failures = 0;
                 pause
@@ -43,7 +47,7 @@ pub(crate) async fn post_all(
                 // What was posted could perhaps not be noted, and will be posted again: not often.
                 let pause = (LOOK_EVERY << failures).min(600);
                 failures = (failures + 1).min(5);
-                error!(error = %error, "the outbox cannot be read or written");
+                error!(error = %chain(&error), "the outbox cannot be read or written");
                 pause
             }
         };
@@ -57,27 +61,48 @@ pub(crate) async fn post_all(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
-            () = journal.posts.notified(), if failures == 0 => {}
+            () = worker.rows.changed(), if failures == 0 => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
-/// Posts one status if one is due. Gives the seconds until the next is.
-async fn post_next(
-    journal: &Sqlite,
-    forge: &Forge,
-    site: &SiteName,
-    pacer: &mut Pacer,
-    chance: &Chance,
-) -> Result<i64, sqlx::Error> {
-    let due = match next(journal.due().await?, pacer.next_slot(), now()) {
-        Next::Now(due) => due,
-        Next::In(seconds) => return Ok(seconds.min(LOOK_EVERY)),
-    };
-    post(journal, forge, site, chance, &due).await?;
-    pacer.wrote(now());
-    Ok(0)
+struct Worker<R, S> {
+    rows: Arc<R>,
+    forge: Arc<S>,
+    site: SiteName,
+    ways: Ways,
+    pacer: Pacer,
+}
+
+impl<R: Rows, S: Statuses> Worker<R, S> {
+    /// Posts one status if one is due. Gives the seconds until the next is.
+    async fn post_next(&mut self) -> Result<i64, R::Error> {
+        let due = match next(self.rows.due().await?, self.pacer.next_slot(), (self.ways.now)()) {
+            Next::Now(due) => due,
+            Next::In(seconds) => return Ok(seconds.min(LOOK_EVERY)),
+        };
+        self.post(&due).await?;
+        self.pacer.wrote((self.ways.now)());
+        Ok(0)
+    }
+
+    async fn post(&self, due: &Due) -> Result<(), R::Error> {
+        let context = due.context.text(&self.site);
+        let answer = self.forge.post(&due.commit, &context, &due.row.wanted).await;
+        match &answer {
+            Ok(()) => debug!(
+                commit = due.commit.short(),
+                context,
+                state = due.row.wanted.state.as_str(),
+                "posted a status"
+            ),
+            Err(error) => {
+                warn!(commit = due.commit.short(), context, error = %error, "a status could not be posted");
+            }
+        }
+        self.rows.answered(due, &answer, (self.ways.now)(), (self.ways.jitter)()).await
+    }
 }
 
 /// What is to be posted next.
@@ -105,37 +130,13 @@ fn next(due: Vec<Due>, slot: i64, now: i64) -> Next {
     Next::In(soonest)
 }
 
-async fn post(
-    journal: &Sqlite,
-    forge: &Forge,
-    site: &SiteName,
-    chance: &Chance,
-    due: &Due,
-) -> Result<(), sqlx::Error> {
-    let context = due.context.text(site);
-    let answer = forge.post(&due.commit, &context, &due.row.wanted, None).await;
-    match &answer {
-        Ok(()) => debug!(
-            commit = due.commit.short(),
-            context,
-            state = due.row.wanted.state.as_str(),
-            "posted a status"
-        ),
-        Err(error) => {
-            warn!(commit = due.commit.short(), context, error = %error, "a status could not be posted");
-        }
-    }
-    journal.answered(due, &answer, now(), chance.fraction()).await
-}
-
 #[cfg(test)]
 mod tests {
     use holdfast_core::ident::{CommitId, EnvironmentName};
-    use holdfast_core::report::{Status, StatusState};
-    use holdfast_engine::ports::Context;
-    use holdfast_forge::outbox::want;
+    use holdfast_core::report::{Context, Status, StatusState};
 
     use super::*;
+    use crate::outbox::want;
 
     fn due(digit: char, at: i64) -> Due {
         let status = Status::new(StatusState::Success, "converged");

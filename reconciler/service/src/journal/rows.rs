@@ -1,0 +1,47 @@
+//! The journal as the outbox's worker sees it.
+
+use holdfast_core::ident::CommitId;
+use holdfast_core::kind::BoxFuture;
+use holdfast_core::report::{Context, Status};
+use holdfast_engine::ports::{Journal as _, JournalError};
+use holdfast_forge::PostError;
+use holdfast_forge::ports::{Due, Rows};
+
+use super::{Sqlite, failed};
+
+impl Rows for Sqlite {
+    type Error = JournalError;
+
+    fn due(&self) -> BoxFuture<'_, Result<Vec<Due>, JournalError>> {
+        Box::pin(async { self.all_due().await.map_err(failed("reading the outbox")) })
+    }
+
+    fn take_up(&self, now: i64) -> BoxFuture<'_, Result<(), JournalError>> {
+        Box::pin(async move { self.take_up_due(now).await.map_err(failed("taking up the outbox")) })
+    }
+
+    fn answered<'a>(
+        &'a self,
+        due: &'a Due,
+        answer: &'a Result<(), PostError>,
+        now: i64,
+        jitter: f64,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move {
+            self.note_answer(due, answer, now, jitter).await.map_err(failed("recording the forge's answer"))
+        })
+    }
+
+    fn want<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        context: &'a Context,
+        status: &'a Status,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        self.set_status(commit, context, status)
+    }
+
+    fn changed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.posts.notified())
+    }
+}
