@@ -43,6 +43,17 @@ pub struct Group {
     pub max_failures: usize,
 }
 
+/// What the repository says about something that it does not declare any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Farewell {
+    /// It may go, whatever it holds: `retire:`.
+    Named,
+    /// It stays, whatever its kind says: `protect:`.
+    Protected,
+    /// Its kind decides.
+    AsKind,
+}
+
 /// When a converged environment is looked at again, and what is done about drift.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Drift {
@@ -99,6 +110,17 @@ impl Desired {
             }
         }
         id
+    }
+
+    /// What is said about a resource that is not wanted.
+    pub fn farewell(&self, id: &ResourceId) -> Farewell {
+        if self.retire.contains(id) {
+            Farewell::Named
+        } else if self.protect.contains(id) {
+            Farewell::Protected
+        } else {
+            Farewell::AsKind
+        }
     }
 
     /// The groups that a resource is a member of.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use holdfast_core::ident::{KindName, Name};
 use holdfast_core::kind::TargetError;
 use tokio::time::Instant;
 
@@ -18,8 +17,23 @@ const SAVED: u32 = 10 * RETRY;
 /// The longest pause that a system may ask for.
 const LONGEST_ASKED: Duration = Duration::from_hours(1);
 
-/// What is asked as one: a kind, or where each object is a machine of its own, one of them.
-pub type Asked = (KindName, Option<Name>);
+/// What is asked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked {
+    /// A kind, or `secrets`.
+    pub system: String,
+    /// One object of it. Absent: all of them at once.
+    pub one: Option<String>,
+    /// Whether each object is a machine of its own, with savings of its own.
+    pub apart: bool,
+}
+
+impl Asked {
+    /// Who pays for a retry.
+    fn payer(&self) -> Self {
+        if self.apart { self.clone() } else { Self { one: None, ..self.clone() } }
+    }
+}
 
 /// Why something is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +48,19 @@ pub enum Try {
 #[derive(Debug, Default)]
 pub struct Budget(Mutex<BTreeMap<Asked, Account>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Account {
     saved: u32,
     /// What its last answer was, where it was none.
     down: Option<TargetError>,
     /// It asked not to be asked before.
     not_before: Option<Instant>,
+}
+
+impl Default for Account {
+    fn default() -> Self {
+        Self { saved: SAVED, down: None, not_before: None }
+    }
 }
 
 impl Budget {
@@ -51,28 +71,39 @@ impl Budget {
     /// What it said last, with the pause that it asked for.
     pub fn ask(&self, asked: &Asked, reason: Try, now: Instant) -> Result<(), TargetError> {
         let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let account = accounts.entry(asked.clone()).or_default();
-        if let Some(not_before) = account.not_before.filter(|not_before| now < *not_before) {
-            let last = account.down.clone();
-            return Err(postponed(last, Some(not_before - now)));
+        let whole = Asked { one: None, ..asked.clone() };
+        let mut down = None;
+        for part in [&whole, asked] {
+            let Some(account) = accounts.get(part) else { continue };
+            if let Some(not_before) = account.not_before.filter(|not_before| now < *not_before) {
+                return Err(postponed(account.down.clone(), Some(not_before - now)));
+            }
+            down = account.down.clone().or(down);
         }
-        match (&account.down, reason) {
+        let payer = accounts.entry(asked.payer()).or_default();
+        match (down, reason) {
             (None, Try::Again) => Ok(()),
             (_, Try::First) => {
-                account.saved = (account.saved + PAID_IN).min(SAVED);
+                payer.saved = (payer.saved + PAID_IN).min(SAVED);
                 Ok(())
             }
-            (Some(_), Try::Again) if account.saved >= RETRY => {
-                account.saved -= RETRY;
+            (Some(_), Try::Again) if payer.saved >= RETRY => {
+                payer.saved -= RETRY;
                 Ok(())
             }
-            (Some(last), Try::Again) => Err(postponed(Some(last.clone()), None)),
+            (Some(last), Try::Again) => Err(postponed(Some(last), None)),
         }
     }
 
     /// Notes what it answered: `None` for anything that shows that it is there.
     pub fn answered(&self, asked: &Asked, error: Option<&TargetError>, now: Instant) {
         let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if error.is_none() && asked.one.is_some() {
+            // Who answers for one of its objects is there.
+            if let Some(whole) = accounts.get_mut(&Asked { one: None, ..asked.clone() }) {
+                whole.down = None;
+            }
+        }
         let account = accounts.entry(asked.clone()).or_default();
         account.down = error.filter(|error| error.is_unavailable()).cloned();
         account.not_before = match error {
@@ -103,12 +134,18 @@ mod tests {
     use super::*;
 
     fn asked() -> Asked {
-        (KindName::fixed("Thing"), None)
+        Asked { system: "Thing".to_owned(), one: None, apart: false }
+    }
+
+    fn one(name: &str, apart: bool) -> Asked {
+        Asked { one: Some(name.to_owned()), apart, ..asked() }
     }
 
     #[tokio::test]
     async fn an_outage_costs_a_tenth_more_than_health_and_what_was_saved() {
         let (budget, now) = (Budget::default(), Instant::now());
+        budget.answered(&asked(), Some(&TargetError::unavailable("looking", "a start")), now);
+        assert_eq!((0..100).filter(|_| budget.ask(&asked(), Try::Again, now).is_ok()).count(), 10, "saved");
         for _ in 0..50 {
             budget.ask(&asked(), Try::First, now).unwrap();
             budget.answered(&asked(), None, now);
@@ -125,6 +162,24 @@ mod tests {
         assert_eq!(budget.ask(&asked(), Try::Again, now), Err(down));
         budget.answered(&asked(), None, now);
         assert_eq!(retries(100), 100, "what answers is asked freely");
+    }
+
+    #[tokio::test]
+    async fn one_that_is_out_of_reach_says_nothing_of_the_others() {
+        let (budget, now) = (Budget::default(), Instant::now());
+        let down = TargetError::unavailable("looking", "connection refused");
+        for apart in [true, false] {
+            budget.answered(&one("a", apart), Some(&down), now);
+            let tries = |name: &str| {
+                (0..100).filter(|_| budget.ask(&one(name, apart), Try::Again, now).is_ok()).count()
+            };
+            assert_eq!(tries("a"), 10);
+            assert_eq!(tries("b"), 100);
+        }
+        budget.answered(&asked(), Some(&down), now);
+        assert!(budget.ask(&one("b", false), Try::Again, now).is_err(), "all of it is out of reach");
+        budget.answered(&one("c", false), None, now);
+        assert!(budget.ask(&one("b", false), Try::Again, now).is_ok());
     }
 
     #[tokio::test]

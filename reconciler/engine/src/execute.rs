@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use holdfast_core::any_kind::PlannedStep;
+use holdfast_core::desired::Farewell;
 use holdfast_core::ident::ResourceId;
-use holdfast_core::kind::{Seen, StepResult, TargetError};
-use holdfast_core::plan::{Action, Hold, Plan, Resolution, decide};
+use holdfast_core::kind::{Risk, Seen, StepResult, TargetError};
+use holdfast_core::plan::{Action, Hold, Plan, Resolution, decide, decide_wanted};
 use holdfast_core::report::Outcome;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -17,6 +18,7 @@ use tracing::{info, warn};
 use crate::guard::guarded;
 use crate::observe::World;
 use crate::progress::Progress;
+use crate::rolling::Entry;
 use crate::secrets::{self, Values};
 
 /// What executing one plan gave: every resource that was not settled at its start.
@@ -57,6 +59,9 @@ pub(crate) async fn execute(
             let permits = &permits;
             running.push(async move {
                 let end = converge(world, &id, permits, stop).await;
+                let well =
+                    matches!(end, End::Stopped | End::Outcome(Outcome::Unchanged | Outcome::Applied(_)));
+                world.rolling.leave(&id, well);
                 (id, end)
             });
         }
@@ -194,7 +199,8 @@ async fn turn(world: &World<'_>, id: &ResourceId, progress: &mut Progress) -> Tu
     if resource.borrowed {
         return borrowed(kind, id, &spec, &seen);
     }
-    match decide(kind, id, Some(&spec), &seen, false) {
+    let action = decide_wanted(&world.engine.kinds, world.desired, &world.observed(), id, &spec, &seen);
+    match action {
         Action::Keep => Turn::End(progress.settled()),
         Action::Create(steps) | Action::Adopt(steps) | Action::Update(steps) => {
             act(world, id, steps, progress).await
@@ -244,7 +250,7 @@ fn borrowed(
     seen: &Seen<serde_json::Value>,
 ) -> Turn {
     let waiting = |what: String| Turn::Pause(Outcome::Waiting(what), None);
-    match decide(kind, id, Some(spec), seen, false) {
+    match decide(kind, id, Some(spec), seen, Farewell::AsKind) {
         Action::Keep => Turn::End(Outcome::Unchanged),
         Action::Hold(Hold::Unseen(error)) => unseen(error),
         Action::Create(_) => waiting("it does not exist yet".to_owned()),
@@ -260,8 +266,7 @@ async fn act(world: &World<'_>, id: &ResourceId, steps: Vec<PlannedStep>, progre
         let error = TargetError::rejected(first.clone(), why);
         return Turn::End(Outcome::Failed { step: first, error });
     }
-    let engine = world.engine;
-    let values = match secrets::values(&*engine.targets.secrets(), &engine.stamp_key, &steps).await {
+    let values = match secrets::values(world.engine, &steps).await {
         Values::Ready(values) => values,
         Values::Changed(stamps) => {
             world.observed().stamps.extend(stamps);
@@ -273,6 +278,17 @@ async fn act(world: &World<'_>, id: &ResourceId, steps: Vec<PlannedStep>, progre
     let Some(target) = world.target(id) else {
         return unseen(TargetError::rejected("applying", "there is no connection for it"));
     };
+    if steps.iter().any(|step| step.risk >= Risk::Disruptive) {
+        match world.rolling.enter(world, id).await {
+            Entry::Granted => {}
+            Entry::Wait(what) => {
+                // Its own time begins with its turn.
+                progress.wait_for_turn();
+                return Turn::Pause(Outcome::Waiting(what), None);
+            }
+            Entry::Stopped(why) => return Turn::End(Outcome::Held(Hold::NotNow(why))),
+        }
+    }
     let results = target.apply(&id.name, &steps, &values, &world.fence).await;
     for (step, result) in steps.iter().zip(&results) {
         if let StepResult::Done { warning } = result {

@@ -1,20 +1,24 @@
 //! A lane: one environment, run after run, always toward the newest commit.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use holdfast_core::desired::Desired;
-use holdfast_core::ident::{CommitId, EnvironmentName};
+use holdfast_core::desired::{Desired, Drift};
+use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
 use holdfast_core::report::{Report, Status, StatusState};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::task::JoinError;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
 use crate::Engine;
 use crate::chance::Backoff;
+use crate::past::{Past, past_of};
 use crate::ports::{Context, JournalError, Lease, RunId};
-use crate::run::{End, run};
+use crate::run::{End, Job, Why, run};
 
 /// What a lane is to converge to.
 #[derive(Clone)]
@@ -55,8 +59,8 @@ impl Lane {
     }
 }
 
-/// Runs one environment until `shutdown`, and tells by `working` which commit it is at just now. A newer commit stops the run of an older one at the next safe point:
-/// what was begun is finished, nothing new is begun.
+/// Runs one environment until `shutdown`, and tells by `working` which commit it is at just now. A newer commit stops
+/// the run of an older one at the next safe point: what was begun is finished, nothing new is begun.
 pub async fn lane(
     engine: Arc<Engine>,
     environment: EnvironmentName,
@@ -65,8 +69,12 @@ pub async fn lane(
     shutdown: CancellationToken,
 ) {
     let mut backoff = Backoff::new(engine.limits.retry);
-    let mut begun: Option<CommitId> = None;
     let mut said = Said::default();
+    let mut begun: Option<CommitId> = None;
+    let mut why = Why::Commit;
+    // When drift is looked for next.
+    let mut scheduled = Instant::now();
+    let past = Arc::new(Mutex::new(Past::new(known(&engine, &environment).await)));
     loop {
         let now = goal.borrow_and_update().clone();
         let Goal::Converge(current) = now else {
@@ -77,19 +85,59 @@ pub async fn lane(
         };
         if begun.as_ref() != Some(&current.commit) {
             backoff.reset();
+            past_of(&past).new_commit();
             begun = Some(current.commit.clone());
+            why = Why::Commit;
         }
         working.send_replace(Some(current.commit.clone()));
-        let ended = run_once(&engine, &environment, &current, &mut goal, &mut said, &shutdown).await;
+        let run = Run { engine: &engine, environment: &environment, wanted: &current, past: &past };
+        let ended = run.once(why, &mut goal, &mut said, &shutdown).await;
         working.send_replace(None);
-        let pause = match ended {
-            Ended::Converged => engine.chance.around(engine.limits.resync),
-            Ended::NotConverged => backoff.pause(&engine.chance),
-            Ended::Stopped => std::time::Duration::ZERO,
+        if why != Why::Retry {
+            scheduled = Instant::now() + next_look(&engine, &current.desired.drift);
+        }
+        let soon = match ended {
+            Ended::NotConverged => Instant::now() + backoff.pause(&engine.chance),
+            _ => {
+                backoff.reset();
+                scheduled
+            }
         };
-        if !wait(&mut goal, &shutdown, Some(Instant::now() + pause)).await {
+        let (until, next) = match ended {
+            Ended::Converged => (scheduled, Why::Drift),
+            // What failed is tried again soon, and at the next look for drift at the latest.
+            Ended::NotConverged if soon < scheduled => (soon, Why::Retry),
+            // What rests for its time is only looked at when it is time to look.
+            Ended::Rests if why == Why::Drift => (scheduled, Why::Drift),
+            Ended::NotConverged | Ended::Rests => (scheduled, Why::Schedule),
+            Ended::Elsewhere => (Instant::now() + engine.chance.around(engine.limits.lease), why),
+            Ended::Stopped => (Instant::now(), Why::Commit),
+        };
+        why = next;
+        if !wait(&mut goal, &shutdown, Some(until)).await {
             return;
         }
+    }
+}
+
+/// What the environment held when it converged last. Nobody knows is an answer as well.
+async fn known(engine: &Engine, environment: &EnvironmentName) -> BTreeSet<ResourceId> {
+    match engine.journal.known(environment).await {
+        Ok(known) => known,
+        Err(error) => {
+            warn!(environment = %environment, error = %chain(&error), "what was there last cannot be read");
+            BTreeSet::new()
+        }
+    }
+}
+
+/// How long it is until drift is looked for.
+fn next_look(engine: &Engine, drift: &Drift) -> Duration {
+    let now = engine.clock.now();
+    let next = drift.schedule.as_ref().and_then(|schedule| schedule.next(now));
+    match next {
+        Some(next) => Duration::from_secs(next.0.abs_diff(now.0)).max(Duration::from_secs(1)),
+        None => engine.chance.around(engine.limits.resync),
     }
 }
 
@@ -116,68 +164,110 @@ async fn wait(
 enum Ended {
     Converged,
     NotConverged,
+    /// Nothing is wrong but that something has to wait for its time.
+    Rests,
+    /// Another process looks after the environment.
+    Elsewhere,
     Stopped,
 }
 
-async fn run_once(
-    engine: &Arc<Engine>,
-    environment: &EnvironmentName,
-    current: &Wanted,
-    goal: &mut watch::Receiver<Goal>,
-    said: &mut Said,
-    shutdown: &CancellationToken,
-) -> Ended {
-    let epoch = match engine.journal.lease(environment, &engine.holder, engine.limits.lease).await {
-        Ok(Lease::Held(epoch)) => epoch,
-        Ok(Lease::Taken { by }) => {
-            info!(environment = %environment, by, "another process looks after the environment");
-            return Ended::NotConverged;
-        }
-        Err(error) => {
-            error!(environment = %environment, error = %chain(&error), "the journal failed, and nothing was changed");
-            return Ended::NotConverged;
-        }
-    };
-    let stop = shutdown.child_token();
-    let task = {
-        let (engine, environment, current, stop) =
-            (engine.clone(), environment.clone(), current.clone(), stop.clone());
-        // A task of its own, so that a panic in it is a result here and not the end of the service.
-        tokio::spawn(async move {
-            run(&engine, &environment, &current.commit, &current.desired, epoch, &stop).await
-        })
-    };
-    tokio::pin!(task);
-    let joined = loop {
-        tokio::select! {
-            biased;
-            joined = &mut task => break joined,
-            changed = goal.changed(), if !stop.is_cancelled() => {
-                if changed.is_err() || *goal.borrow().commit() != current.commit {
-                    stop.cancel();
-                }
+/// One run of a lane, with everything around it.
+struct Run<'a> {
+    engine: &'a Arc<Engine>,
+    environment: &'a EnvironmentName,
+    wanted: &'a Wanted,
+    past: &'a Arc<Mutex<Past>>,
+}
+
+impl Run<'_> {
+    async fn once(
+        &self,
+        why: Why,
+        goal: &mut watch::Receiver<Goal>,
+        said: &mut Said,
+        shutdown: &CancellationToken,
+    ) -> Ended {
+        let (engine, environment) = (self.engine, self.environment);
+        let epoch = match engine.journal.lease(environment, &engine.holder, engine.limits.lease).await {
+            Ok(Lease::Held(epoch)) => epoch,
+            Ok(Lease::Taken { by }) => {
+                info!(environment = %environment, by, "another process looks after the environment");
+                return Ended::Elsewhere;
+            }
+            Err(error) => {
+                error!(environment = %environment, error = %chain(&error), "the journal failed, and nothing was changed");
+                return Ended::NotConverged;
+            }
+        };
+        let job = Job {
+            environment: environment.clone(),
+            commit: self.wanted.commit.clone(),
+            desired: self.wanted.desired.clone(),
+            epoch,
+            why,
+            past: self.past.clone(),
+        };
+        match self.drive(job, goal, shutdown).await {
+            Ok(Ok(End::Finished { run, report })) => {
+                said.tell(&report);
+                let drift = why == Why::Drift;
+                past_of(self.past).ended(&report, drift, engine.limits.resync, Instant::now());
+                finish(engine, run, &report).await
+            }
+            Ok(Ok(End::Stopped)) => {
+                overtaken(engine, environment, self.wanted, goal).await;
+                Ended::Stopped
+            }
+            Ok(Err(error)) => {
+                error!(environment = %environment, error = %chain(&error), "the journal failed, and nothing was changed");
+                Ended::NotConverged
+            }
+            Err(panicked) => {
+                error!(environment = %environment, commit = self.wanted.commit.short(), error = %panicked, "a run broke off");
+                let text = "internal error: the run broke off; see the service's log";
+                let status = Status::new(StatusState::Error, text);
+                post(engine, &self.wanted.commit, environment, &status).await;
+                Ended::NotConverged
             }
         }
-    };
-    match joined {
-        Ok(Ok(End::Finished { run, report })) => {
-            said.tell(&report);
-            finish(engine, run, &report).await
-        }
-        Ok(Ok(End::Stopped)) => {
-            overtaken(engine, environment, current, goal).await;
-            Ended::Stopped
-        }
-        Ok(Err(error)) => {
-            error!(environment = %environment, error = %chain(&error), "the journal failed, and nothing was changed");
-            Ended::NotConverged
-        }
-        Err(panicked) => {
-            error!(environment = %environment, commit = current.commit.short(), error = %panicked, "a run broke off");
-            let status =
-                Status::new(StatusState::Error, "internal error: the run broke off; see the service's log");
-            post(engine, &current.commit, environment, &status).await;
-            Ended::NotConverged
+    }
+
+    /// Runs, renews the lease meanwhile, and stops the run for a newer commit or where the lease is lost.
+    async fn drive(
+        &self,
+        job: Job,
+        goal: &mut watch::Receiver<Goal>,
+        shutdown: &CancellationToken,
+    ) -> Result<Result<End, JournalError>, JoinError> {
+        let (engine, epoch) = (self.engine, job.epoch);
+        let stop = shutdown.child_token();
+        let task = {
+            let (engine, stop) = (engine.clone(), stop.clone());
+            // A task of its own, so that a panic in it is a result here and not the end of the service.
+            AbortOnDropHandle::new(tokio::spawn(async move { run(&engine, &job, &stop).await }))
+        };
+        tokio::pin!(task);
+        let mut renew = tokio::time::interval(engine.limits.lease / 3);
+        renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        renew.tick().await;
+        loop {
+            tokio::select! {
+                biased;
+                joined = &mut task => return joined,
+                changed = goal.changed(), if !stop.is_cancelled() => {
+                    if changed.is_err() || *goal.borrow().commit() != self.wanted.commit {
+                        stop.cancel();
+                    }
+                }
+                _ = renew.tick(), if !stop.is_cancelled() => {
+                    let lease = engine.journal.lease(self.environment, &engine.holder, engine.limits.lease).await;
+                    // A journal that fails is no reason to stop: the fence asks it before each write.
+                    if lease.is_ok_and(|lease| lease != Lease::Held(epoch)) {
+                        warn!(environment = %self.environment, "another process took the environment over");
+                        stop.cancel();
+                    }
+                }
+            }
         }
     }
 }
@@ -223,7 +313,11 @@ async fn finish(engine: &Engine, run: RunId, report: &Report) -> Ended {
         error!(environment = %environment, error = %chain(&error), "the end of the run could not be recorded");
         return Ended::NotConverged;
     }
-    if converged { Ended::Converged } else { Ended::NotConverged }
+    match converged {
+        true => Ended::Converged,
+        false if report.rests() => Ended::Rests,
+        false => Ended::NotConverged,
+    }
 }
 
 /// A run that was stopped for a newer commit says so on the older one. One that was stopped by the end of the

@@ -3,6 +3,7 @@
 //! One run reads from top to bottom in [`run::run`]: observe, plan, execute, look again, report. A lane
 //! ([`lane`]) runs one environment toward its newest commit; the watcher ([`watch`]) feeds the lanes.
 
+mod account;
 pub mod budget;
 pub mod chance;
 mod execute;
@@ -10,9 +11,11 @@ mod fence;
 mod guard;
 pub mod lane;
 mod observe;
+pub mod past;
 pub mod ports;
 mod progress;
 mod removal;
+mod rolling;
 pub mod run;
 pub mod scrubbed;
 mod secrets;

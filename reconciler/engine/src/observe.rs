@@ -5,17 +5,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::join_all;
 use holdfast_core::any_kind::{AnyKind, KindInfo};
-use holdfast_core::desired::{Desired, Resource};
+use holdfast_core::desired::{Desired, Farewell, Resource};
 use holdfast_core::ident::{EnvironmentName, KindName, Name, ResourceId};
 use holdfast_core::kind::{Look, Scope, Seen, TargetError};
-use holdfast_core::plan::{Action, Observed, Resolution, decide, resolve};
+use holdfast_core::plan::{Action, Observed, Resolution, decide, hand_over, resolve};
 use holdfast_core::{reference, secret};
 use serde_json::Value;
 
 use crate::Engine;
+use crate::account::{Account, Allowed};
+use crate::budget::Try;
 use crate::fence::LeaseFence;
 use crate::guard::guarded;
 use crate::ports::Epoch;
+use crate::rolling::Rolling;
 use crate::secrets;
 
 /// One environment's targets, and what was seen of them so far in this run.
@@ -26,6 +29,7 @@ pub(crate) struct World<'a> {
     targets: BTreeMap<Group, Arc<dyn AnyKind>>,
     observed: Mutex<Observed>,
     pub(crate) fence: LeaseFence<'a>,
+    pub(crate) rolling: Rolling,
 }
 
 /// What one look covers: a kind in an environment.
@@ -48,7 +52,15 @@ impl<'a> World<'a> {
             })
             .collect();
         let fence = LeaseFence { engine, environment, epoch };
-        Self { engine, environment, desired, targets, observed: Mutex::default(), fence }
+        Self {
+            engine,
+            environment,
+            desired,
+            targets,
+            observed: Mutex::default(),
+            fence,
+            rolling: Rolling::default(),
+        }
     }
 
     /// What was seen so far. Held for moments only, never across a wait.
@@ -61,7 +73,7 @@ impl<'a> World<'a> {
     }
 
     /// Looks at everything: secrets first, then each kind as soon as what its specs refer to was looked at.
-    pub(crate) async fn look_at_all(&self) {
+    pub(crate) async fn look_at_all(&self, reason: Try) {
         *self.observed() = Observed::default();
         let references: BTreeSet<_> = self
             .desired
@@ -70,14 +82,15 @@ impl<'a> World<'a> {
             .filter(|resource| self.is_ours(&resource.id.kind))
             .flat_map(|resource| secret::references_in(&resource.spec))
             .collect();
-        let stamps =
-            secrets::stamps(&*self.engine.targets.secrets(), &self.engine.stamp_key, &references).await;
+        let stamps = secrets::stamps(self.engine, &references, reason).await;
         self.observed().stamps = stamps;
         let mut asked = BTreeSet::new();
         let mut pending = self.groups();
         while !pending.is_empty() {
             let ready = ready(&pending);
-            asked.extend(join_all(ready.iter().map(|group| self.look_at(group))).await.into_iter().flatten());
+            asked.extend(
+                join_all(ready.iter().map(|group| self.look_at(group, reason))).await.into_iter().flatten(),
+            );
             pending.retain(|group, _| !ready.contains(group));
         }
         // What refers to its own kind, or round a ring of kinds, can be asked for only now.
@@ -105,13 +118,26 @@ impl<'a> World<'a> {
 
     /// Looks at some of a group, and keeps what was seen of the others.
     async fn look_at_more(&self, group: Group, wanted: BTreeMap<Name, Value>) {
-        let look = self.observe(&group, Scope::Only, wanted).await;
+        let look = self.observe(&group, Scope::Only, wanted, Try::Again).await;
         let mut observed = self.observed();
         let (environment, kind) = &group;
-        observed
-            .seen
-            .extend(look.seen.into_iter().map(|(name, seen)| (id_of(environment, kind, name), seen)));
+        for (name, seen) in look.seen {
+            observed.seen.insert(id_of(environment, kind, name), hand_over(self.desired, seen));
+        }
         observed.notices.extend(look.notices);
+    }
+
+    /// A fresh look at some wanted resources of one kind of this environment.
+    pub(crate) async fn look_at_some(
+        &self,
+        kind: &KindName,
+        wanted: BTreeMap<Name, Value>,
+    ) -> BTreeMap<ResourceId, Seen<Value>> {
+        let ids: Vec<ResourceId> =
+            wanted.keys().map(|name| id_of(self.environment, kind, name.clone())).collect();
+        self.look_at_more((self.environment.clone(), kind.clone()), wanted).await;
+        let observed = self.observed();
+        ids.into_iter().filter_map(|id| Some((id.clone(), observed.seen.get(&id)?.clone()))).collect()
     }
 
     /// The groups to look at, each with the groups that its specs refer to. A kind of which nothing is wanted
@@ -146,7 +172,7 @@ impl<'a> World<'a> {
 
     /// Looks at one group and adds what it sees. Specs whose references are not known yet are left out; gives
     /// those that it asked for.
-    pub(crate) async fn look_at(&self, group: &Group) -> BTreeSet<ResourceId> {
+    pub(crate) async fn look_at(&self, group: &Group, reason: Try) -> BTreeSet<ResourceId> {
         let (environment, kind) = group;
         let own = environment == self.environment;
         let wanted: BTreeMap<Name, Value> = self
@@ -159,28 +185,43 @@ impl<'a> World<'a> {
             })
             .collect();
         let asked = ids(group, &wanted).collect();
-        let look = self.observe(group, if own { Scope::All } else { Scope::Only }, wanted).await;
+        let look = self.observe(group, if own { Scope::All } else { Scope::Only }, wanted, reason).await;
         self.take_in(environment, kind, own, look);
         asked
     }
 
-    /// Asks the target. What it has no connection for, and what panics, is unknown.
-    async fn observe(&self, group: &Group, scope: Scope, wanted: BTreeMap<Name, Value>) -> Look<Value> {
+    /// Asks the target, as far as its retry budget allows. What it has no connection for, and what panics, is unknown.
+    async fn observe(
+        &self,
+        group: &Group,
+        scope: Scope,
+        wanted: BTreeMap<Name, Value>,
+        reason: Try,
+    ) -> Look<Value> {
         let kind = &group.1;
         let Some(target) = self.targets.get(group) else {
             return Look::failed(wanted.keys(), &no_connection(kind));
         };
+        let apart = target.info().each_apart;
+        let account = Account { engine: self.engine, kind, apart, whole: scope == Scope::All };
+        let Allowed { wanted, postponed } = match account.ask(wanted, reason) {
+            Ok(allowed) => allowed,
+            Err((wanted, error)) => return Look::failed(wanted.keys(), &error),
+        };
         let names: Vec<Name> = wanted.keys().cloned().collect();
         let doing = format!("looking at every {kind}");
         let look = guarded(&doing, target.observe(scope, wanted)).await;
-        look.unwrap_or_else(|error| Look::failed(names.iter(), &error))
+        let mut look = look.unwrap_or_else(|error| Look::failed(names.iter(), &error));
+        account.note(&look);
+        look.seen.extend(postponed.into_iter().map(|(name, error)| (name, Seen::Unknown(error))));
+        look
     }
 
     fn take_in(&self, environment: &EnvironmentName, kind: &KindName, own: bool, look: Look<Value>) {
         let mut observed = self.observed();
         observed.seen.retain(|id, _| id.environment != *environment || id.kind != *kind);
         for (name, seen) in look.seen {
-            observed.seen.insert(id_of(environment, kind, name), seen);
+            observed.seen.insert(id_of(environment, kind, name), hand_over(self.desired, seen));
         }
         if own {
             match look.incomplete {
@@ -194,13 +235,15 @@ impl<'a> World<'a> {
     /// A fresh look at one resource.
     pub(crate) async fn look_at_one(&self, id: &ResourceId, spec: Value) -> Seen<Value> {
         let group = (id.environment.clone(), id.kind.clone());
-        let mut look = self.observe(&group, Scope::Only, BTreeMap::from([(id.name.clone(), spec)])).await;
+        let wanted = BTreeMap::from([(id.name.clone(), spec)]);
+        let mut look = self.observe(&group, Scope::Only, wanted, Try::Again).await;
         let seen = look.seen.remove(&id.name).unwrap_or_else(|| {
             Seen::Unknown(TargetError::rejected(
                 format!("looking at {}", id.short()),
                 "the look did not answer for it",
             ))
         });
+        let seen = hand_over(self.desired, seen);
         self.observed().seen.insert(id.clone(), seen.clone());
         seen
     }
@@ -211,7 +254,7 @@ impl<'a> World<'a> {
         let observed = self.observed();
         let Some(seen) = observed.seen.get(&resource.id) else { return false };
         let kind = &self.engine.kinds[&resource.id.kind];
-        decide(kind, &resource.id, Some(&spec), seen, false) == Action::Keep
+        decide(kind, &resource.id, Some(&spec), seen, Farewell::AsKind) == Action::Keep
     }
 
     /// A resource's spec with everything in place that is known by now.
@@ -222,8 +265,7 @@ impl<'a> World<'a> {
     /// Reads the secrets of one resource again.
     pub(crate) async fn read_secrets_again(&self, resource: &Resource) {
         let references = secret::references_in(&resource.spec);
-        let stamps =
-            secrets::stamps(&*self.engine.targets.secrets(), &self.engine.stamp_key, &references).await;
+        let stamps = secrets::stamps(self.engine, &references, Try::Again).await;
         self.observed().stamps.extend(stamps);
     }
 }

@@ -46,6 +46,11 @@ impl Progress {
         is_news
     }
 
+    /// It waits for others of its group: that is not its own time.
+    pub(crate) fn wait_for_turn(&mut self) {
+        self.deadline = Instant::now() + self.settle;
+    }
+
     pub(crate) fn settled(&self) -> Outcome {
         if self.applied.is_empty() { Outcome::Unchanged } else { Outcome::Applied(self.applied.clone()) }
     }

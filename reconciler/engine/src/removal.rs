@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_core::any_kind::PlannedStep;
 use holdfast_core::ident::{KindName, ResourceId};
 use holdfast_core::kind::{Owner, Seen, TargetError};
-use holdfast_core::plan::{Action, Hold, Plan, decide, orphans};
+use holdfast_core::plan::{Action, Hold, Plan, decide, decide_orphan, orphans};
 use holdfast_core::report::Outcome;
 use holdfast_core::secret::Secrets;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::budget::Try;
 use crate::chance::Backoff;
 use crate::execute::first_failure;
 use crate::guard::guarded;
@@ -40,7 +41,7 @@ pub(crate) async fn remove(
     };
     let kinds: BTreeSet<KindName> = going.iter().map(|id| id.kind.clone()).collect();
     for kind in &kinds {
-        world.look_at(&(world.environment.clone(), kind.clone())).await;
+        world.look_at(&(world.environment.clone(), kind.clone()), Try::Again).await;
     }
     let second: BTreeSet<ResourceId> = {
         let observed = world.observed();
@@ -83,7 +84,7 @@ async fn until_gone(
         }
         let kinds: BTreeSet<KindName> = leaving.keys().map(|id| id.kind.clone()).collect();
         for kind in kinds {
-            world.look_at(&(world.environment.clone(), kind)).await;
+            world.look_at(&(world.environment.clone(), kind), Try::Again).await;
         }
         leaving.retain(|id, what| match what_next(world, id) {
             Some(Action::Wait(now)) => {
@@ -109,7 +110,7 @@ fn what_next(world: &World<'_>, id: &ResourceId) -> Option<Action> {
         return None;
     }
     let seen = observed.seen.get(id).unwrap_or(&Seen::Absent);
-    Some(decide(&world.engine.kinds[&id.kind], id, None, seen, world.desired.retire.contains(id)))
+    Some(decide(&world.engine.kinds[&id.kind], id, None, seen, world.desired.farewell(id)))
 }
 
 /// Whose the object is. Its state may move between two looks; what must agree is that it is there, and ours.
@@ -121,9 +122,9 @@ fn owner(seen: Option<&Seen<serde_json::Value>>) -> Option<Owner> {
 }
 
 async fn remove_one(world: &World<'_>, id: &ResourceId) -> Outcome {
-    let retired = world.desired.retire.contains(id);
-    let seen = world.observed().seen.get(id).cloned().unwrap_or(Seen::Absent);
-    let steps: Vec<PlannedStep> = match decide(&world.engine.kinds[&id.kind], id, None, &seen, retired) {
+    let kinds = &world.engine.kinds;
+    let action = decide_orphan(world.environment, kinds, world.desired, &world.observed(), id);
+    let steps: Vec<PlannedStep> = match action {
         Action::Delete(steps) => steps,
         Action::Hold(hold) => return Outcome::Held(hold),
         // It moved since the plan was made; the next one sees how.

@@ -1,19 +1,56 @@
 //! One run of one commit in one environment, as one function.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
-use holdfast_core::desired::Desired;
+use holdfast_core::desired::{Desired, DriftMode};
 use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
-use holdfast_core::plan::{Action, Plan, plan};
+use holdfast_core::plan::{Action, Plan, Restraint, doubt, plan};
 use holdfast_core::report::{Outcome, Report};
+use holdfast_core::schedule::Window;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::Engine;
+use crate::budget::Try;
 use crate::execute::{Executed, execute};
 use crate::observe::World;
+use crate::past::{Past, past_of};
 use crate::ports::{Epoch, JournalError, RunId};
 use crate::removal::remove;
+
+/// What a run is to do.
+pub struct Job {
+    pub environment: EnvironmentName,
+    pub commit: CommitId,
+    pub desired: Arc<Desired>,
+    pub epoch: Epoch,
+    pub why: Why,
+    pub past: Arc<Mutex<Past>>,
+}
+
+/// Why a run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// A new commit.
+    Commit,
+    /// The one before did not converge.
+    Retry,
+    /// It is time to look for drift, of what converged before.
+    Drift,
+    /// It is time to look again at what did not converge before.
+    Schedule,
+}
+
+impl Why {
+    fn first_try(self) -> Try {
+        match self {
+            Self::Commit | Self::Drift | Self::Schedule => Try::First,
+            Self::Retry => Try::Again,
+        }
+    }
+}
 
 /// How a run ended.
 pub enum End {
@@ -30,16 +67,10 @@ pub enum End {
 ///
 /// # Errors
 /// Where the journal cannot be written: a run that nobody could account for is not begun.
-#[tracing::instrument(name = "run", skip_all, fields(environment = %environment, commit = commit.short()))]
-pub async fn run(
-    engine: &Engine,
-    environment: &EnvironmentName,
-    commit: &CommitId,
-    desired: &Desired,
-    epoch: Epoch,
-    stop: &CancellationToken,
-) -> Result<End, JournalError> {
-    let world = World::new(engine, environment, desired, Some(epoch));
+#[tracing::instrument(name = "run", skip_all, fields(environment = %job.environment, commit = job.commit.short()))]
+pub async fn run(engine: &Engine, job: &Job, stop: &CancellationToken) -> Result<End, JournalError> {
+    let Job { environment, commit, desired, epoch, why, past } = job;
+    let world = World::new(engine, environment, desired, Some(*epoch));
     let mut tally = Tally::default();
     let mut journal_entry = None;
     for round in 1..=engine.limits.rounds {
@@ -47,8 +78,9 @@ pub async fn run(
             biased;
             // A look changes nothing, so that it can be broken off.
             () = stop.cancelled() => return Ok(End::Stopped),
-            () = world.look_at_all() => {}
+            () = world.look_at_all(if round == 1 { why.first_try() } else { Try::Again }) => {}
         }
+        restrain(&world, job);
         let plan = plan(environment, &engine.kinds, desired, &world.observed());
         let run = if let Some(run) = journal_entry {
             run
@@ -65,6 +97,8 @@ pub async fn run(
             Executed::Stopped => return Ok(End::Stopped),
         };
         outcomes.extend(remove(&world, &plan, stop).await);
+        let removed = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Removed(_)));
+        past_of(past).removed.extend(removed.map(|(id, _)| id.clone()));
         if stop.is_cancelled() {
             return Ok(End::Stopped);
         }
@@ -82,8 +116,35 @@ pub async fn run(
 /// Looks at everything and plans, and changes nothing.
 pub async fn preview(engine: &Engine, environment: &EnvironmentName, desired: &Desired) -> Plan {
     let world = World::new(engine, environment, desired, None);
-    world.look_at_all().await;
+    world.look_at_all(Try::First).await;
+    world.observed().restraint = Restraint { everything: paused(engine, desired), ..Restraint::default() };
     plan(environment, &engine.kinds, desired, &world.observed())
+}
+
+/// Puts what the moment forbids beside what was seen, and doubts what is implausible.
+fn restrain(world: &World<'_>, job: &Job) {
+    let engine = world.engine;
+    let mut past = past_of(&job.past);
+    let mut observed = world.observed();
+    let believed = past.believed(&job.commit);
+    let doubted = doubt(&job.environment, &job.desired, &past.known, &believed, &mut observed);
+    past.doubted(doubted, &job.commit);
+    let reported = (job.why == Why::Drift && job.desired.drift.mode == DriftMode::Report)
+        .then(|| "drift is only reported here".to_owned());
+    let shut = |window: &Window| !window.is_open(engine.clock.now());
+    observed.restraint = Restraint {
+        everything: paused(engine, &job.desired).or(reported),
+        disruptive: (job.desired.maintenance.as_ref().filter(|window| shut(window)))
+            .map(|window| format!("it waits for the maintenance window ({})", window.opens)),
+        resources: past.slowed(engine.limits.resync, Instant::now()),
+        removed: past.removed.clone(),
+    };
+}
+
+/// Why nothing may be changed, if so.
+fn paused(engine: &Engine, desired: &Desired) -> Option<String> {
+    let locally = engine.halt.reason().map(|reason| format!("paused on the service's machine: {reason}"));
+    locally.or_else(|| desired.pause.as_ref().map(|reason| format!("the site is paused: {reason}")))
 }
 
 /// The loop above returns in its last round; a limit of no rounds is a mistake of the caller.

@@ -6,7 +6,11 @@ use futures_util::StreamExt as _;
 use futures_util::stream;
 use holdfast_core::any_kind::PlannedStep;
 use holdfast_core::kind::TargetError;
-use holdfast_core::secret::{SecretDocument, SecretRef, SecretStore, Secrets, Stamp, StampKey};
+use holdfast_core::secret::{SecretDocument, SecretRef, Secrets, Stamp};
+use tokio::time::Instant;
+
+use crate::Engine;
+use crate::budget::{Asked, Try};
 
 /// The stamp of each reference, or why it has none.
 pub(crate) type Stamps = BTreeMap<SecretRef, Result<Stamp, TargetError>>;
@@ -15,12 +19,9 @@ pub(crate) type Stamps = BTreeMap<SecretRef, Result<Stamp, TargetError>>;
 const AT_ONCE: usize = 8;
 
 /// Reads what the references name, each path once, and keeps nothing but stamps.
-pub(crate) async fn stamps(
-    store: &dyn SecretStore,
-    key: &StampKey,
-    references: &BTreeSet<SecretRef>,
-) -> Stamps {
-    let documents = read(store, references).await;
+pub(crate) async fn stamps(engine: &Engine, references: &BTreeSet<SecretRef>, reason: Try) -> Stamps {
+    let documents = read(engine, references, reason).await;
+    let key = &engine.stamp_key;
     references
         .iter()
         .map(|reference| {
@@ -41,10 +42,10 @@ pub(crate) enum Values {
 }
 
 /// Reads the values that the steps need, and makes sure that they are those of the plan.
-pub(crate) async fn values(store: &dyn SecretStore, key: &StampKey, steps: &[PlannedStep]) -> Values {
+pub(crate) async fn values(engine: &Engine, steps: &[PlannedStep]) -> Values {
     let planned: BTreeSet<&SecretRef> = steps.iter().flat_map(|step| &step.secrets).collect();
     let references: BTreeSet<SecretRef> = planned.iter().map(|reference| reference.bare()).collect();
-    let documents = read(store, &references).await;
+    let documents = read(engine, &references, Try::Again).await;
     let mut secrets = Secrets::default();
     let mut changed = Stamps::new();
     for reference in planned {
@@ -52,7 +53,7 @@ pub(crate) async fn values(store: &dyn SecretStore, key: &StampKey, steps: &[Pla
             Ok(found) => found,
             Err(error) => return Values::Failed(error),
         };
-        let stamp = key.stamp(document.version, value);
+        let stamp = engine.stamp_key.stamp(document.version, value);
         if reference.stamp.as_ref().is_some_and(|planned| planned.digest != stamp.digest) {
             changed.insert(reference.bare(), Ok(stamp));
         }
@@ -63,16 +64,35 @@ pub(crate) async fn values(store: &dyn SecretStore, key: &StampKey, steps: &[Pla
 
 type Documents = BTreeMap<String, Result<SecretDocument, TargetError>>;
 
-async fn read(store: &dyn SecretStore, references: &BTreeSet<SecretRef>) -> Documents {
+async fn read(engine: &Engine, references: &BTreeSet<SecretRef>, reason: Try) -> Documents {
     let paths: BTreeSet<String> = references.iter().map(|reference| reference.vault.clone()).collect();
-    stream::iter(paths)
-        .map(|path| async move {
-            let document = store.read(&path).await;
-            (path, document)
+    if paths.is_empty() {
+        return Documents::new();
+    }
+    let asked = Asked { system: "secrets".to_owned(), one: None, apart: false };
+    if let Err(error) = engine.budget.ask(&asked, reason, Instant::now()) {
+        return paths.into_iter().map(|path| (path, Err(error.clone()))).collect();
+    }
+    let store = engine.targets.secrets();
+    let documents: Documents = stream::iter(paths)
+        .map(|path| {
+            let store = &store;
+            async move {
+                let document = store.read(&path).await;
+                (path, document)
+            }
         })
         .buffer_unordered(AT_ONCE)
         .collect()
-        .await
+        .await;
+    // One that answers is there, whatever it says of a single path.
+    let silent = |document: &Result<SecretDocument, TargetError>| {
+        document.as_ref().err().filter(|error| error.is_unavailable()).cloned()
+    };
+    let away = documents.values().map(silent).collect::<Option<Vec<_>>>();
+    let error = away.and_then(|errors| errors.into_iter().next());
+    engine.budget.answered(&asked, error.as_ref(), Instant::now());
+    documents
 }
 
 fn value_of<'a>(

@@ -31,6 +31,13 @@ pub async fn watch(engine: Arc<Engine>, wake: Arc<Notify>, shutdown: Cancellatio
         shutdown,
     };
     let limits = watcher.engine.limits.clone();
+    // Many that start at once, as after a power cut, do not begin at once.
+    let start = limits.start.mul_f64(watcher.engine.chance.fraction());
+    tokio::select! {
+        biased;
+        () = ending.cancelled() => return,
+        () = tokio::time::sleep(start) => {}
+    }
     let mut backoff = Backoff::new((limits.poll.min(limits.retry.0), limits.retry.1));
     loop {
         let polled = tokio::select! {
@@ -44,7 +51,9 @@ pub async fn watch(engine: Arc<Engine>, wake: Arc<Notify>, shutdown: Cancellatio
                 backoff.reset();
                 watcher.engine.chance.around(limits.poll)
             }
-            Err(()) => backoff.pause(&watcher.engine.chance).min(limits.poll),
+            // A repository that is away is asked no more often than one that is there.
+            Err(Again::Outage) => watcher.engine.chance.around(limits.poll),
+            Err(Again::Journal) => backoff.pause(&watcher.engine.chance).min(limits.poll),
         };
         tokio::select! {
             biased;
@@ -67,9 +76,20 @@ struct Watcher {
     shutdown: CancellationToken,
 }
 
+/// So often a commit may end the service while it is read, before it is not read any more.
+const DEADLY: u32 = 2;
+
+/// Why a look at the repository is to be repeated.
+enum Again {
+    /// The repository, or its mirror, could not be read.
+    Outage,
+    /// The journal failed.
+    Journal,
+}
+
 impl Watcher {
-    /// One look at the repository. `Err` where it has to be repeated soon.
-    async fn poll(&mut self) -> Result<(), ()> {
+    /// One look at the repository. `Err` where it has to be repeated.
+    async fn poll(&mut self) -> Result<(), Again> {
         let head = match self.engine.repository.fetch().await {
             Ok(head) => head,
             Err(error) => {
@@ -79,7 +99,7 @@ impl Watcher {
                     warn!(error, "the repository could not be read");
                 }
                 self.outage = Some(error);
-                return Err(());
+                return Err(Again::Outage);
             }
         };
         if self.outage.take().is_some() {
@@ -102,7 +122,10 @@ impl Watcher {
             }
             Err(error) => {
                 warn!(commit = head.short(), error = %error, "the commit could not be taken yet");
-                Err(())
+                Err(match error {
+                    TakeError::Tree(_) => Again::Outage,
+                    TakeError::Journal(_) => Again::Journal,
+                })
             }
         }
     }
@@ -117,7 +140,16 @@ impl Watcher {
             Err(error) if error.is_unavailable() => return Err(TakeError::Tree(error)),
             Err(error) => return self.refuse(commit, &error.to_string(), &error.to_string()).await,
         };
-        let site = match self.read(tree).await {
+        let deaths = self.engine.journal.attempt(commit).await?;
+        if deaths >= DEADLY {
+            let text = format!(
+                "the service ended {deaths} times while it read this commit, and reads it no more; push another one"
+            );
+            return self.refuse(commit, &text, &text).await;
+        }
+        let read = self.read(tree).await;
+        self.engine.journal.attempt_ended(commit).await?;
+        let site = match read {
             Ok(site) => site,
             Err(Refused { headline, whole }) => return self.refuse(commit, &headline, &whole).await,
         };
@@ -131,7 +163,7 @@ impl Watcher {
         );
         self.set(commit, &Context::Validate, &Status::new(StatusState::Success, valid)).await?;
         for (environment, desired) in site.environments {
-            self.hand_over(commit, &environment, desired).await?;
+            self.hand_over(commit, &environment, desired, &site.rewind).await?;
         }
         for (environment, lane) in &self.lanes {
             if !environments.contains(environment) {
@@ -229,15 +261,17 @@ impl Watcher {
         commit: &CommitId,
         environment: &EnvironmentName,
         mut desired: Desired,
+        rewind: &BTreeSet<CommitId>,
     ) -> Result<(), TakeError> {
         let context = Context::Environment(environment.clone());
         let kept = self.engine.repository.kept(environment).await.map_err(TakeError::Tree)?;
         desired.first = kept.is_none();
         if let Some(kept) = kept
+            && !rewind.contains(&kept)
             && !self.engine.repository.descends(&kept, commit).await.map_err(TakeError::Tree)?
         {
             let text = format!(
-                "held: this commit does not descend from {}, the last one converged; push one that does (git revert)",
+                "held: it does not descend from {}, the last one converged; push one that does, or list that one under `rewind:`",
                 kept.short()
             );
             warn!(environment = %environment, commit = commit.short(), kept = kept.short(), "the history was rewritten or goes backwards");

@@ -4,17 +4,18 @@ use serde_json::Value;
 
 use super::{Action, Hold};
 use crate::any_kind::{KindInfo, PlannedStep};
+use crate::desired::Farewell;
 use crate::ident::ResourceId;
 use crate::kind::{Next, Owner, Refusal, Risk, Seen};
 
 /// Decides about one resource. `want` is its resolved spec, `None` where nothing declares it any more;
-/// `retired` says that the repository names it as one that may be destroyed.
+/// `farewell` is what the repository says about it then.
 pub fn decide(
     kind: &KindInfo,
     id: &ResourceId,
     want: Option<&Value>,
     seen: &Seen<Value>,
-    retired: bool,
+    farewell: Farewell,
 ) -> Action {
     let (state, owner) = match seen {
         Seen::Unknown(error) => return Action::Hold(Hold::Unseen(error.clone())),
@@ -39,7 +40,7 @@ pub fn decide(
         Next::Do(steps) => steps,
     };
     match (want, owner) {
-        (None, _) => removal(kind, state, steps, retired),
+        (None, _) => removal(kind, state, steps, farewell),
         (Some(_), _) => match destructive(&steps) {
             Some(step) => Action::Hold(Hold::TooRisky(Refusal::new(
                 format!("`{}` is destructive, and converging never destroys", step.text),
@@ -62,12 +63,14 @@ fn destructive(steps: &[PlannedStep]) -> Option<&PlannedStep> {
 pub(super) const RETIRE: &str = "list it under `retire:` in environment.yaml to let it go";
 
 /// What holds data goes only where the repository names it.
-fn removal(kind: &KindInfo, state: Option<&Value>, steps: Vec<PlannedStep>, retired: bool) -> Action {
-    let protected = state.is_none_or(kind.protected);
-    if retired || !protected {
-        return Action::Delete(steps);
-    }
-    Action::Hold(Hold::TooRisky(Refusal::new("it left the repository, and may hold data", RETIRE)))
+fn removal(kind: &KindInfo, state: Option<&Value>, steps: Vec<PlannedStep>, farewell: Farewell) -> Action {
+    let why = match farewell {
+        Farewell::Named => return Action::Delete(steps),
+        Farewell::Protected => "it left the repository, and `protect:` keeps it",
+        Farewell::AsKind if state.is_none_or(kind.protected) => "it left the repository, and may hold data",
+        Farewell::AsKind => return Action::Delete(steps),
+    };
+    Action::Hold(Hold::TooRisky(Refusal::new(why, RETIRE)))
 }
 
 /// Why an object that carries a mark may not be touched, if so.
@@ -77,7 +80,11 @@ fn foreign(id: &ResourceId, owner: &Owner) -> Option<Refusal> {
         Owner::Ours(marked) if marked == id => None,
         Owner::Ours(marked) => Some(Refusal::new(
             format!("it is managed as `{}`", marked.short()),
-            format!("keep the name `{}`: a resource cannot be renamed yet", marked.short()),
+            format!(
+                "to rename it, write `moved: [{{ from: {}, to: {} }}]` in environment.yaml",
+                marked.short(),
+                id.short()
+            ),
         )),
         Owner::Other(who) => Some(Refusal::new(
             format!("it is managed by `{who}`"),

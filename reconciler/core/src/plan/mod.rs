@@ -1,8 +1,12 @@
 //! The plan: what is to be done about every resource, decided from what is wanted and what was seen.
 
+mod brake;
 mod decide;
+mod moved;
+mod plausible;
 mod render;
 mod resolve;
+mod restraint;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,15 +14,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::any_kind::{KindInfo, PlannedStep};
-use crate::desired::Desired;
+use crate::desired::{Desired, Farewell};
 use crate::ident::{EnvironmentName, KindName, ResourceId};
 use crate::kind::{Owner, Refusal, Seen, TargetError};
 use crate::reference::Outputs;
 use crate::secret::{SecretRef, Stamp};
 
 pub use decide::decide;
+pub use moved::hand_over;
+pub use plausible::doubt;
 pub use render::render;
 pub use resolve::{Resolution, resolve};
+pub use restraint::Restraint;
 
 /// The kinds that are known, by name.
 pub type Kinds = BTreeMap<KindName, KindInfo>;
@@ -34,6 +41,8 @@ pub struct Observed {
     pub stamps: BTreeMap<SecretRef, Result<Stamp, TargetError>>,
     /// What a person should know: copied marks and the like.
     pub notices: BTreeSet<String>,
+    /// What may not be done just now, whatever is wanted.
+    pub restraint: Restraint,
 }
 
 impl Observed {
@@ -156,7 +165,7 @@ fn plan_one(
     };
     let not_looked = Seen::Unknown(TargetError::unavailable("looking at it", "it was not looked at yet"));
     let seen = observed.seen.get(id).unwrap_or(&not_looked);
-    let action = decide(&kinds[&id.kind], id, Some(&spec), seen, false);
+    let action = decide_wanted(kinds, desired, observed, id, &spec, seen);
     match &action {
         Action::Create(steps) | Action::Adopt(steps) | Action::Update(steps) if !unsettled.is_empty() => {
             let expected = steps.iter().map(|step| step.text.clone()).collect();
@@ -164,6 +173,22 @@ fn plan_one(
         }
         _ => action,
     }
+}
+
+/// Decides about a wanted resource whose spec is resolved, by everything that stands above its kind.
+pub fn decide_wanted(
+    kinds: &Kinds,
+    desired: &Desired,
+    observed: &Observed,
+    id: &ResourceId,
+    spec: &Value,
+    seen: &Seen<Value>,
+) -> Action {
+    if let Some(hold) = moved::elsewhere(desired, observed, id, seen) {
+        return Action::Hold(hold);
+    }
+    let action = decide(&kinds[&id.kind], id, Some(spec), seen, Farewell::AsKind);
+    observed.restraint.over(id, action)
 }
 
 /// Waits for what is needed; where that is held, so is this. A reference that stays unknown although
@@ -190,24 +215,69 @@ fn plan_removals(
     desired: &Desired,
     observed: &Observed,
 ) -> Vec<Item> {
-    let empty = desired.resources.values().all(|resource| resource.borrowed);
     let mut items: Vec<Item> = orphans(environment, kinds, desired, observed)
         .into_iter()
         .map(|id| {
-            let retired = desired.retire.contains(&id);
-            let action = match decide(&kinds[&id.kind], &id, None, &observed.seen[&id], retired) {
-                Action::Delete(_) if empty && !retired => Action::Hold(Hold::TooRisky(Refusal::new(
-                    "the environment declares nothing at all any more, which is more likely a mistake than a wish",
-                    decide::RETIRE,
-                ))),
-                action => action,
-            };
+            let action = decide_orphan(environment, kinds, desired, observed, &id);
             Item { id, action }
         })
         .filter(|item| item.action != Action::Keep)
         .collect();
-    brake(environment, desired, observed, &mut items);
+    brake::brake(environment, desired, observed, &mut items);
+    for item in &mut items {
+        let action = std::mem::replace(&mut item.action, Action::Keep);
+        item.action = observed.restraint.over(&item.id, action);
+    }
     items
+}
+
+/// Decides about what carries our mark and is declared no more, but for the brake and the moment's restraint.
+pub fn decide_orphan(
+    environment: &EnvironmentName,
+    kinds: &Kinds,
+    desired: &Desired,
+    observed: &Observed,
+    id: &ResourceId,
+) -> Action {
+    let farewell = desired.farewell(id);
+    let seen = observed.seen.get(id).unwrap_or(&Seen::Absent);
+    let kind = &kinds[&id.kind];
+    let action = decide(kind, id, None, seen, farewell);
+    if !matches!(action, Action::Delete(_)) {
+        return action;
+    }
+    if farewell != Farewell::Named && desired.resources.values().all(|resource| resource.borrowed) {
+        return Action::Hold(Hold::TooRisky(Refusal::new(
+            "the environment declares nothing at all any more, which is more likely a mistake than a wish",
+            decide::RETIRE,
+        )));
+    }
+    match unread(environment, kinds, observed, kind.target) {
+        Some(unread) => Action::Hold(Hold::Unseen(TargetError::unavailable(
+            "removing it",
+            format!("{unread} could not be seen, and nothing is removed then"),
+        ))),
+        None => action,
+    }
+}
+
+/// Something of a system that could not be read in this pass, if there is such a thing. Objects that are reached
+/// each by itself say nothing of one another.
+fn unread(
+    environment: &EnvironmentName,
+    kinds: &Kinds,
+    observed: &Observed,
+    target: &str,
+) -> Option<String> {
+    let shared =
+        |kind: &KindName| kinds.get(kind).is_some_and(|kind| kind.target == target && !kind.each_apart);
+    let kind = observed.incomplete.keys().find(|kind| shared(kind)).map(|kind| format!("every {kind}"));
+    kind.or_else(|| {
+        let unknown = |(id, seen): &(&ResourceId, &Seen<Value>)| {
+            id.environment == *environment && shared(&id.kind) && matches!(seen, Seen::Unknown(_))
+        };
+        observed.seen.iter().find(unknown).map(|(id, _)| id.short().to_string())
+    })
 }
 
 /// What carries our mark in this environment and is wanted no more, of the kinds that were seen whole.
@@ -230,35 +300,6 @@ pub fn orphans(
         })
         .map(|(id, _)| id.clone())
         .collect()
-}
-
-/// More than 3 objects and more than 10 % of a kind do not go in one commit, unless it names them.
-fn brake(environment: &EnvironmentName, desired: &Desired, observed: &Observed, items: &mut [Item]) {
-    let kinds: BTreeSet<KindName> = items.iter().map(|item| item.id.kind.clone()).collect();
-    for kind in kinds {
-        let going = |item: &Item| {
-            item.id.kind == kind
-                && matches!(item.action, Action::Delete(_))
-                && !desired.retire.contains(&item.id)
-        };
-        let all = observed
-            .seen
-            .iter()
-            .filter(|(id, seen)| {
-                id.environment == *environment && id.kind == kind && matches!(seen, Seen::Present { .. })
-            })
-            .count();
-        let count = items.iter().filter(|item| going(item)).count();
-        if count <= 3 || count * 10 <= all {
-            continue;
-        }
-        for item in items.iter_mut().filter(|item| going(item)) {
-            item.action = Action::Hold(Hold::TooRisky(Refusal::new(
-                format!("{count} of {all} {kind} would be removed in one commit"),
-                format!("{}, or remove fewer at a time", decide::RETIRE),
-            )));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -134,6 +134,13 @@ impl Report {
         self.outcomes.values().all(is_well)
     }
 
+    /// Whether nothing is wrong but that something has to wait for its time.
+    pub fn rests(&self) -> bool {
+        let bides = |outcome: &Outcome| matches!(outcome, Outcome::Held(Hold::NotNow(_)));
+        self.outcomes.values().any(bides)
+            && self.outcomes.values().all(|outcome| is_well(outcome) || is_blocked(outcome) || bides(outcome))
+    }
+
     /// Everything that is wrong, worst first, ties in order of name. What merely waits for something else that is
     /// wrong is left out.
     pub fn problems(&self) -> Vec<Problem> {
@@ -232,6 +239,7 @@ fn severity(outcome: &Outcome) -> Option<u8> {
         | Outcome::Removed(_)
         | Outcome::Held(Hold::Blocked(_))
         | Outcome::Skipped(_) => None,
+        Outcome::Held(Hold::NotNow(_)) => Some(5),
         Outcome::Held(_) => Some(1),
         Outcome::Waiting(_) | Outcome::Leaving(_) => Some(2),
     }

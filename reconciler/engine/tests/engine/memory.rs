@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use holdfast_core::desired::Site;
-use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
+use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId, SiteName};
 use holdfast_core::kind::{BoxFuture, TargetError};
 use holdfast_core::manifest::{Tree, Validators};
 use holdfast_core::plan::Kinds;
@@ -206,12 +206,13 @@ impl Repository for Memory {
 }
 
 /// Reads manifests as the service does, where it stands.
-pub(crate) struct Reader(pub(crate) Kinds, pub(crate) Validators);
+pub(crate) struct Reader(pub(crate) SiteName, pub(crate) Kinds, pub(crate) Validators);
 
 impl Manifests for Reader {
     fn read(&self, tree: Tree) -> BoxFuture<'_, Result<Site, Refused>> {
-        let read = holdfast_core::manifest::read(&tree, &self.0, &self.1);
-        let read = read.map(|manifest| manifest.site).map_err(|problems| Refused {
+        let read = holdfast_core::manifest::read(&tree, &self.1, &self.2)
+            .and_then(|manifest| manifest.expect_site(&self.0, &tree).map(|()| manifest.site));
+        let read = read.map_err(|problems| Refused {
             headline: problems.headline().to_owned(),
             whole: problems.render(&tree),
         });

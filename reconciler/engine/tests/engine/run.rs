@@ -1,5 +1,6 @@
 //! What one run promises, over a world in memory on a paused clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::world::{World, commit, desired, engine, environment, id};
@@ -8,17 +9,30 @@ use holdfast_core::ident::ResourceId;
 use holdfast_core::kind::{Owner, TargetError};
 use holdfast_core::plan::{Action, Hold};
 use holdfast_core::report::{Outcome, Report};
+use holdfast_engine::Engine;
 use holdfast_engine::ports::Epoch;
-use holdfast_engine::run::{End, preview, run};
+use holdfast_engine::run::{End, Job, Why, preview, run};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) async fn report(world: &World, desired: &Desired) -> Report {
     let (engine, _) = engine(world);
-    match run(&engine, &environment(), &commit('a'), desired, Epoch(0), &CancellationToken::new())
-        .await
-        .unwrap()
-    {
+    report_of(&engine, job(desired, Why::Commit)).await
+}
+
+pub(crate) fn job(desired: &Desired, why: Why) -> Job {
+    Job {
+        environment: environment(),
+        commit: commit('a'),
+        desired: Arc::new(desired.clone()),
+        epoch: Epoch(0),
+        why,
+        past: Arc::default(),
+    }
+}
+
+pub(crate) async fn report_of(engine: &Engine, job: Job) -> Report {
+    match run(engine, &job, &CancellationToken::new()).await.unwrap() {
         End::Finished { report, .. } => report,
         End::Stopped => panic!("nobody stopped it"),
     }

@@ -113,7 +113,7 @@ async fn a_commit_that_goes_backwards_is_held() {
     service.memory.push(commit('0'), &elsewhere);
     service.memory.commits.lock().unwrap().rotate_right(1);
     *service.memory.rewound_to.lock().unwrap() = Some(commit('0'));
-    service.until(&commit('0'), "failure: held: this commit does not descend from ccccccc").await;
+    service.until(&commit('0'), "failure: held: it does not descend from ccccccc").await;
     assert_eq!(service.end().await.attic().writes, ["a=one", "a=two", "a=three"]);
 }
 
@@ -198,7 +198,7 @@ async fn a_start_on_a_commit_that_goes_backwards_looks_after_the_last_converged_
         memory.kept.lock().unwrap().insert(environment(), commit('b'));
         *memory.rewound_to.lock().unwrap() = Some(commit('a'));
     });
-    service.until(&commit('a'), "failure: held: this commit does not descend from bbbbbbb").await;
+    service.until(&commit('a'), "failure: held: it does not descend from bbbbbbb").await;
     service.until(&commit('b'), "success: converged").await;
     assert_eq!(service.end().await.attic().writes, ["a=two"]);
 }

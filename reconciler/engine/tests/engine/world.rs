@@ -307,7 +307,7 @@ pub(crate) fn engine(world: &World) -> (Arc<Engine>, Arc<Memory>) {
     let engine = Engine {
         site: SiteName::new("home").expect("a valid test value"),
         kinds: kinds.clone(),
-        manifests: Arc::new(Reader(kinds, validators)),
+        manifests: Arc::new(Reader(SiteName::new("home").expect("a valid test value"), kinds, validators)),
         clock: Arc::new(Still),
         halt: Arc::new(Still),
         holder: "test".to_owned(),

@@ -37,7 +37,7 @@ async fn a_force_push_backwards_is_held_and_deletes_nothing() {
     life.edit(small::POLICY, "kv/data/backup/*", "kv/data/backups/*");
     let rewritten = life.push("the policy, differently");
     let descends = format!(
-        "held: this commit does not descend from {}, the last one converged; push one that does (git revert)",
+        "held: it does not descend from {}, the last one converged; push one that does, or list that one under `rewind:`",
         &second[..7]
     );
     life.red(&rewritten, "core", &[&descends]).await;

@@ -1,0 +1,50 @@
+//! The prune brake: what goes in one commit, at most, unless the commit names it.
+
+use std::collections::BTreeSet;
+
+use super::{Action, Hold, Item, Observed, decide};
+use crate::desired::{Desired, Farewell};
+use crate::ident::{EnvironmentName, KindName};
+use crate::kind::{Refusal, Seen};
+
+/// So many objects of a kind may always go.
+const FEW: usize = 3;
+/// Of more, so many of a hundred.
+const PERCENT: usize = 10;
+
+/// More than 3 objects and more than 10 % of a kind do not go in one commit, unless it names them. What went before in
+/// this commit counts: a list may have been short at first.
+pub(super) fn brake(
+    environment: &EnvironmentName,
+    desired: &Desired,
+    observed: &Observed,
+    items: &mut [Item],
+) {
+    let kinds: BTreeSet<KindName> = items.iter().map(|item| item.id.kind.clone()).collect();
+    for kind in kinds {
+        let going = |item: &Item| {
+            item.id.kind == kind
+                && matches!(item.action, Action::Delete(_))
+                && desired.farewell(&item.id) != Farewell::Named
+        };
+        let gone = observed.restraint.removed.iter().filter(|id| id.kind == kind).count();
+        let present = observed
+            .seen
+            .iter()
+            .filter(|(id, seen)| {
+                id.environment == *environment && id.kind == kind && matches!(seen, Seen::Present { .. })
+            })
+            .count();
+        let now = items.iter().filter(|item| going(item)).count();
+        let (count, all) = (now + gone, present + gone);
+        if now == 0 || count <= FEW || count * 100 <= all * PERCENT {
+            continue;
+        }
+        for item in items.iter_mut().filter(|item| going(item)) {
+            item.action = Action::Hold(Hold::TooRisky(Refusal::new(
+                format!("{count} of {all} {kind} would be removed in one commit"),
+                format!("{}, or remove fewer at a time", decide::RETIRE),
+            )));
+        }
+    }
+}
