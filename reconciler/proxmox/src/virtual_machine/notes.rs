@@ -37,7 +37,8 @@ impl Notes {
         let mut notes = Self::default();
         let mut marks = Vec::new();
         let mut written = Vec::new();
-        for line in description.lines() {
+        // Line feeds alone end a line when it is written again, so no return may be left before one.
+        for line in description.lines().map(|line| line.trim_end_matches('\r')) {
             if let Some(mark) = line.strip_prefix(MARK).and_then(Mark::parse) {
                 marks.push(mark);
             } else if let Some(key) =
@@ -116,6 +117,8 @@ mod tests {
             Notes::parse("one\n\nholdfast: home/core/VirtualMachine/kube01@101/4c4c\ntwo  \n");
         assert_eq!(notes.text, "one\n\ntwo");
         assert_eq!(marks, [mark()]);
+        let (notes, _) = Notes::parse("one\r\r\ntwo\r\n");
+        assert_eq!(notes.text, "one\ntwo", "what is written again reads the same");
         let (notes, marks) = Notes::parse("holdfast: is great\nholdfast-host-key: nonsense");
         assert_eq!(notes.text, "holdfast: is great\nholdfast-host-key: nonsense");
         assert_eq!(marks, []);
