@@ -113,7 +113,7 @@ fn changes(old: &str, new: &str) -> Vec<Change> {
     };
     let paths: std::collections::BTreeSet<&str> = old_rules.keys().chain(new_rules.keys()).copied().collect();
     let side = |rules: &BTreeMap<&str, &str>, path: &str| rules.get(path).map(|list| list.replace('"', ""));
-    paths
+    let changes: Vec<Change> = paths
         .into_iter()
         .map(|path| Change {
             field: path.to_owned(),
@@ -121,7 +121,9 @@ fn changes(old: &str, new: &str) -> Vec<Change> {
             to: side(&new_rules, path),
         })
         .filter(|change| change.from != change.to)
-        .collect()
+        .collect();
+    // Texts that differ only in what is not shown of their rules, such as an empty line, differ all the same.
+    if changes.is_empty() { changed_lines(old, new) } else { changes }
 }
 
 /// Reads a text of exactly the form that [`Spec::render`] gives.
@@ -175,6 +177,11 @@ mod tests {
             "path \"a\" {\n  capabilities = [\"read\"]\n}\n\npath \"b\" {\n  capabilities = [\"read\"]\n}\n";
         let new = "path \"a\" {\n  capabilities = [\"read\", \"list\"]\n}\n\npath \"c\" {\n  capabilities = [\"sudo\"]\n}\n";
         assert_eq!(shown(old, new), ["a: read -> read, list", "b: read -> (none)", "c: (none) -> sudo"]);
+        assert_eq!(
+            shown(&format!("\n{new}"), new),
+            ["text: other spacing or order -> as in the repository"],
+            "an empty line more is a change that is told"
+        );
         let raw = "path \"a\" { capabilities = [\"read\"] }\n# end\n";
         assert_eq!(shown(raw, "# end\n"), ["line: path \"a\" { capabilities = [\"read\"] } -> (none)"]);
         assert_eq!(shown("x\n\n", "x\n"), ["text: other spacing or order -> as in the repository"]);

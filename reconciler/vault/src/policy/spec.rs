@@ -72,7 +72,7 @@ impl TryFrom<String> for PolicyPath {
         if path.contains(['"', '\\']) || path.chars().any(char::is_control) {
             return Err(format!("the path `{shown}` holds a quote, a backslash or a control character"));
         }
-        if path.trim_end_matches('*').len() + 1 < path.len() || path[..path.len() - 1].contains('*') {
+        if path.trim_end_matches('*').len() + 1 < path.len() || path.trim_end_matches('*').contains('*') {
             return Err(format!(
                 "`*` stands for the rest only at the end, not within `{shown}`; use `+` for one part"
             ));
@@ -258,10 +258,11 @@ mod tests {
     #[test]
     fn what_vault_would_misread_is_refused() {
         let rule = |path: &str| read(json!({ "rules": [{ "path": path, "capabilities": ["read"] }] }));
-        for path in ["", "/kv/x", "v1/kv/x", "kv/\"x", "kv/*/x", "kv/**", "kv/+*", "kv/\n"] {
+        for path in ["", "/kv/x", "v1/kv/x", "kv/\"x", "kv/*/x", "kv/**", "kv/+*", "kv/\n", "kv/*/é"] {
             assert!(rule(path).is_err(), "{path:?}");
         }
-        for path in ["*", "kv/*", "kv/+/x", "kv/+/*", "kv/data/{{identity.entity.name}}/*", "kv/a*"] {
+        for path in ["*", "kv/*", "kv/+/x", "kv/+/*", "kv/data/{{identity.entity.name}}/*", "kv/a*", "kv/é"]
+        {
             assert!(rule(path).is_ok(), "{path:?}: {:?}", rule(path));
         }
         let capabilities = |list| read(json!({ "rules": [{ "path": "a", "capabilities": list }] }));
