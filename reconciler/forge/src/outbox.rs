@@ -68,7 +68,7 @@ pub fn want(row: Option<&Row>, status: &Status, now: i64) -> Option<Row> {
         return None;
     }
     // What a limit asked for still holds; a backoff after failures of an older text does not.
-    Some(Row { wanted: status.clone(), number: row.number + 1, failures: 0, ..row.clone() })
+    Some(Row { wanted: status.clone(), number: row.number.saturating_add(1), failures: 0, ..row.clone() })
 }
 
 impl Row {
@@ -80,10 +80,10 @@ impl Row {
         if self.wanted.state != StatusState::Pending {
             return (self.posts < MAX_TRIES).then_some(self.next_try);
         }
-        if self.posts + 1 >= MAX_POSTS {
+        if self.posts.saturating_add(1) >= MAX_POSTS {
             return None;
         }
-        let coalesced = self.last_post.map_or(self.next_try, |last| last + PROGRESS_EVERY);
+        let coalesced = self.last_post.map_or(self.next_try, |last| last.saturating_add(PROGRESS_EVERY));
         Some(self.next_try.max(coalesced))
     }
 
@@ -100,7 +100,7 @@ impl Row {
     pub fn answered(&self, number: u32, answer: &Result<(), PostError>, now: i64, jitter: f64) -> Self {
         let may_have_arrived =
             matches!(answer, Ok(()) | Err(PostError::TryAgain { .. } | PostError::Unclear { .. }));
-        let posts = self.posts + u32::from(may_have_arrived);
+        let posts = self.posts.saturating_add(u32::from(may_have_arrived));
         let mut row = Self { posts, last_post: Some(now), ..self.clone() };
         let error = match answer {
             Ok(()) => {
@@ -110,14 +110,14 @@ impl Row {
             }
             Err(error) => error,
         };
-        row.failures += 1;
+        row.failures = row.failures.saturating_add(1);
         let pause = match error {
             PostError::TryAgain { after, .. } => asked(*after).max(backoff(5, 600, row.failures, jitter)),
             PostError::Limited { after } => match after {
                 Some(_) => asked(*after),
                 None => backoff(60, 3600, row.failures, 1.0),
             },
-            PostError::NoSuchCommit if now - row.since < COMMIT_MAY_BE_NEW => 30,
+            PostError::NoSuchCommit if now.saturating_sub(row.since) < COMMIT_MAY_BE_NEW => 30,
             PostError::NoSuchCommit => {
                 row.dropped = Some("the forge does not know the commit".to_owned());
                 0
@@ -125,19 +125,21 @@ impl Row {
             PostError::Refused { .. } => LOOK_AGAIN,
             PostError::TooLong => {
                 row.wanted.description = cut(&row.wanted.description, 100);
-                row.number += 1;
+                row.number = row.number.saturating_add(1);
                 1
             }
             PostError::Unclear { .. } => backoff(60, 3600, row.failures, 1.0),
         };
-        row.next_try = now + pause;
+        row.next_try = now.saturating_add(pause);
         row
     }
 }
 
 fn asked(after: Option<std::time::Duration>) -> i64 {
     // A forge may ask for at most an hour: more would be a mistake of its clock or ours.
-    after.map_or(0, |after| i64::try_from(after.as_secs() + 1).unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN))
+    after.map_or(0, |after| {
+        i64::try_from(after.as_secs().saturating_add(1)).unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)
+    })
 }
 
 /// Doubling pauses in seconds, from `first` to `longest`, the upper half of each by chance.
@@ -286,6 +288,7 @@ mod tests {
         assert_eq!(next(PostError::TryAgain { after: None, why: why() }), Some(60));
         assert_eq!(next(PostError::TryAgain { after: Some(Duration::from_secs(99)), why: why() }), Some(100));
         assert_eq!(next(PostError::Limited { after: Some(Duration::from_mins(5)) }), Some(301));
+        assert_eq!(next(PostError::Limited { after: Some(Duration::MAX) }), Some(3600));
         assert_eq!(next(PostError::Limited { after: None }), Some(60));
         assert_eq!(next(PostError::Refused { why: why() }), Some(3600));
         assert_eq!(next(PostError::Unclear { why: why() }), Some(60));
@@ -312,6 +315,21 @@ mod tests {
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 600, 600]);
         assert_eq!(backoff(5, 600, 1, 0.0), 3);
         assert_eq!(backoff(5, 600, u32::MAX, 0.0), 300);
+    }
+
+    #[test]
+    fn a_row_that_holds_anything_is_still_a_row() {
+        let odd = Row {
+            number: u32::MAX,
+            posts: u32::MAX,
+            failures: u32::MAX,
+            last_post: Some(i64::MAX),
+            since: i64::MIN,
+            ..pending()
+        };
+        assert_eq!(odd.due_at(), None);
+        assert_eq!(after(&odd, StatusState::Success, "converged").unwrap().number, u32::MAX);
+        assert!(odd.answered(1, &Err(PostError::NoSuchCommit), 200, 1.0).dropped.is_some());
     }
 
     #[test]
