@@ -32,14 +32,18 @@ pub(super) struct Veil(Vec<SecretString>);
 impl Veil {
     /// The text without the secrets, and without the lines of those that have several.
     pub(super) fn over(&self, text: &str) -> String {
-        let mut text = text.to_owned();
+        let mut parts: Vec<&str> = Vec::new();
         for secret in &self.0 {
             let secret = secret.expose_secret();
-            let lines = secret.lines().map(str::trim).filter(|line| line.len() >= 4);
-            for part in [secret, secret.trim()].into_iter().chain(lines) {
-                if !part.is_empty() && text.contains(part) {
-                    text = text.replace(part, "(secret)");
-                }
+            parts.extend([secret, secret.trim()].into_iter().filter(|part| !part.is_empty()));
+            parts.extend(secret.lines().map(str::trim).filter(|line| line.len() >= 4));
+        }
+        // The longest first: of two secrets, one may be the beginning of the other.
+        parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+        let mut text = text.to_owned();
+        for part in parts {
+            if text.contains(part) {
+                text = text.replace(part, "(secret)");
             }
         }
         text
@@ -237,4 +241,16 @@ fn made(part: &Part, before: &Entry, after: Entry) -> String {
     let line = Entry { origin: Origin::Created, ..after }.line(part);
     let fields: Vec<&str> = line.splitn(3, '\t').collect();
     format!("{}\"$origin\"{}", quote(&format!("{}\t", fields[0])), quote(&format!("\t{}", fields[2])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_secrets_one_may_be_the_beginning_of_the_other() {
+        let veil = Veil(["hunter2", "hunter2-and-more", "first line\n second "].map(Into::into).to_vec());
+        assert_eq!(veil.over("a hunter2-and-more b hunter2"), "a (secret) b (secret)");
+        assert_eq!(veil.over("odd: second, first line\n second "), "odd: (secret), (secret)");
+    }
 }

@@ -26,11 +26,13 @@ pub(super) fn results(steps: &[HostStep], answer: Answer, veil: &Veil) -> Vec<St
             Progress::Begun | Progress::NotBegun => StepResult::NotRun,
         });
     }
-    if results.iter().any(|result| matches!(result, StepResult::Failed(_))) {
+    // The script ends with the step that fails: what is said of later ones is not believed.
+    let at = said.steps.iter().position(|what| !matches!(what, Progress::Done(_))).unwrap_or(steps.len() - 1);
+    results[at + 1..].fill(StepResult::NotRun);
+    if matches!(results[at], StepResult::Failed(_)) {
         return results;
     }
     // Whatever else went wrong is told at the step that ran, or would have run, when it did.
-    let at = said.steps.iter().position(|what| !matches!(what, Progress::Done(_))).unwrap_or(steps.len() - 1);
     let doing = steps[at].to_string();
     let error = match (said.cannot, trouble, said.ended, status) {
         (Some((word, text)), _, _, _) => cannot(&doing, &steps[at], &word, &text),
@@ -273,6 +275,17 @@ mod tests {
             "status 0 alone proves nothing"
         );
         assert!(read(ALL, Some(1), None)[2].starts_with("unavailable"));
+    }
+
+    #[test]
+    fn what_is_said_of_steps_after_a_failed_one_is_not_believed() {
+        let odd = "holdfast change 1\nR 2 ok\nR 0 failed\nT no\nR 1 ok\nend 1\n";
+        assert_eq!(read(odd, Some(0), None), ["rejected: no", "not run", "not run"]);
+        let skipped = "holdfast change 1\nR 0 ok\nR 2 ok\nend 0\n";
+        assert_eq!(
+            read(skipped, Some(0), None),
+            ["done ", "unavailable: the connection broke while the script ran", "not run"]
+        );
     }
 
     #[test]
