@@ -101,7 +101,10 @@ fn running(operation: &Operation) -> Option<String> {
     let message = operation.message.as_deref();
     match (operation.phase.as_str(), &operation.finished_at) {
         ("Running", Some(_)) => {
-            let text = format!("argo cd waits to try the sync again (attempt {})", operation.retries + 1);
+            let text = format!(
+                "argo cd waits to try the sync again (attempt {})",
+                operation.retries.saturating_add(1)
+            );
             Some(with(text, message))
         }
         ("Running", None) => Some(with("argo cd is syncing".to_owned(), message)),
