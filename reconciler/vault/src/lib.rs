@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use holdfast_core::any_kind::{AnyKind, KindInfo};
 use holdfast_core::mark::Realm;
+use holdfast_core::scrub::Scrubber;
 use holdfast_core::secret::SecretStore;
 use secrecy::SecretString;
 
@@ -86,6 +87,11 @@ impl Vault {
     /// Where secrets are read: the KV v2 engines that the token may read.
     pub fn secrets(&self) -> Arc<dyn SecretStore> {
         Arc::new(KvStore::new(Arc::clone(&self.client)))
+    }
+
+    /// Lets a scrubber learn the token of every login from now on. The first one that is given stays.
+    pub fn teach(&self, scrubber: Scrubber) {
+        self.client.teach(scrubber);
     }
 
     /// Revokes the token of an `AppRole` login. Afterwards every call fails; it is for the end of the process.

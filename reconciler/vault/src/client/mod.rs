@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::kind::{TargetError, chain};
+use holdfast_core::scrub::Scrubber;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Url};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -99,6 +100,11 @@ impl Client {
             self.session.replacing_is_futile().await;
         }
         Ok(answer)
+    }
+
+    /// [`crate::Vault::teach`].
+    pub(crate) fn teach(&self, scrubber: Scrubber) {
+        self.session.teach(scrubber);
     }
 
     /// The policies of the token that is in use; `None` where it may not look itself up.

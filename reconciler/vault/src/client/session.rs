@@ -1,10 +1,11 @@
 //! The session: one token for the whole process, renewed before it ends and revoked at the end.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use holdfast_core::kind::TargetError;
+use holdfast_core::scrub::Scrubber;
 use reqwest::Url;
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::Mutex;
@@ -32,6 +33,7 @@ pub(super) struct Session {
     http: reqwest::Client,
     address: Url,
     state: Mutex<State>,
+    scrubber: OnceLock<Scrubber>,
 }
 
 #[derive(Default)]
@@ -99,7 +101,12 @@ impl Session {
                 secret_id: credential("secret id", &secret_id)?,
             },
         };
-        Ok(Self { auth, http, address, state: Mutex::default() })
+        Ok(Self { auth, http, address, state: Mutex::default(), scrubber: OnceLock::new() })
+    }
+
+    pub(super) fn teach(&self, scrubber: Scrubber) {
+        // The first one stays, as the caller was told.
+        drop(self.scrubber.set(scrubber));
     }
 
     /// The token to use now. The first to ask logs in; who asks meanwhile waits for that one login.
@@ -164,6 +171,9 @@ impl Session {
                 return Err(error);
             }
         };
+        if let Some(scrubber) = self.scrubber.get() {
+            scrubber.learn(&token.secret);
+        }
         tracing::info!(login, "logged in to vault");
         state.logins = login;
         state.token = Some(Arc::clone(&token));
