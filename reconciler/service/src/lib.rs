@@ -8,6 +8,7 @@ mod journal;
 mod kinds;
 mod lock;
 mod logs;
+mod memory;
 mod ports;
 mod stamp_key;
 

@@ -13,8 +13,10 @@ use holdfast_core::manifest::{self, Tree, Validators};
 use holdfast_core::mark::Realm;
 use holdfast_core::plan::Kinds;
 use holdfast_core::report::cut;
+use holdfast_core::scrub::Scrubber;
 use holdfast_core::secret::{SecretDocument, SecretStore};
 use holdfast_engine::ports::{Halt, Manifests, Refused, Repository, Targets};
+use holdfast_engine::scrubbed::LearningStore;
 use holdfast_forge::ports::Commits;
 use holdfast_host::Hosts;
 use holdfast_proxmox::Proxmox;
@@ -163,6 +165,7 @@ pub(crate) struct Connections {
     pub(crate) vault: Option<Vault>,
     pub(crate) argocd: Option<ArgoCd>,
     pub(crate) hosts: Option<Hosts>,
+    pub(crate) scrubber: Scrubber,
 }
 
 impl Connections {
@@ -178,7 +181,7 @@ impl Targets for Connections {
     fn kinds(&self, environment: &EnvironmentName) -> Vec<Arc<dyn AnyKind>> {
         let realm = Realm { site: self.site.clone(), environment: environment.clone() };
         // A forgotten target would be a kind that never converges: no `..` here.
-        let Self { site: _, proxmox, vault, argocd, hosts } = self;
+        let Self { site: _, proxmox, vault, argocd, hosts, scrubber: _ } = self;
         let mut kinds = Vec::new();
         kinds.extend(proxmox.iter().flat_map(|proxmox| proxmox.kinds(&realm)));
         kinds.extend(hosts.iter().flat_map(|hosts| hosts.kinds(&realm)));
@@ -188,7 +191,9 @@ impl Targets for Connections {
     }
 
     fn secrets(&self) -> Arc<dyn SecretStore> {
-        self.vault.as_ref().map_or_else(|| Arc::new(NoVault) as Arc<dyn SecretStore>, Vault::secrets)
+        let store =
+            self.vault.as_ref().map_or_else(|| Arc::new(NoVault) as Arc<dyn SecretStore>, Vault::secrets);
+        Arc::new(LearningStore::new(store, self.scrubber.clone()))
     }
 }
 

@@ -4,6 +4,7 @@ use anyhow::bail;
 use holdfast_argocd::ArgoCd;
 use holdfast_core::kind::chain;
 use holdfast_core::report::count;
+use holdfast_core::scrub::Scrubber;
 use holdfast_host::Hosts;
 use holdfast_proxmox::Proxmox;
 use holdfast_vault::Vault;
@@ -31,14 +32,19 @@ impl Mistakes {
 }
 
 /// Builds the clients of all targets that the config names. Nothing is contacted yet.
-pub(super) fn connect(config: &mut Config, mistakes: &mut Mistakes) -> Connections {
-    Connections {
+pub(super) fn connect(config: &mut Config, mistakes: &mut Mistakes, scrubber: &Scrubber) -> Connections {
+    let connections = Connections {
         site: config.site.clone(),
         proxmox: config.proxmox.take().and_then(|settings| mistakes.of("proxmox", Proxmox::new(settings))),
         vault: config.vault.take().and_then(|settings| mistakes.of("vault", Vault::new(settings))),
         argocd: config.argocd.take().and_then(|settings| mistakes.of("argocd", ArgoCd::new(settings))),
         hosts: config.ssh.take().and_then(|settings| mistakes.of("ssh", Hosts::new(settings))),
+        scrubber: scrubber.clone(),
+    };
+    if let Some(vault) = &connections.vault {
+        vault.teach(scrubber.clone());
     }
+    connections
 }
 
 #[cfg(test)]

@@ -12,9 +12,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use holdfast_core::scrub::Scrubber;
 
 use crate::config::{Config, Credentials, Place};
-use crate::logs::{self, LogFormat};
+use crate::logs::{self, LogFormat, tell};
+use crate::memory;
 
 /// Converges Proxmox guests, hosts, Vault and Argo CD applications toward a git repository.
 #[derive(Parser)]
@@ -85,62 +87,67 @@ enum Verdict {
 
 /// Runs the command line. Exit codes: 0 well, 1 not well, 2 it could not be done.
 pub fn main() -> ExitCode {
+    // One for the process: it learns every secret that any part of it reads.
+    let scrubber = Scrubber::default();
+    logs::quiet_panics(scrubber.clone());
+    let guarded = memory::guard();
     let arguments = Arguments::parse();
     // Fails only where one is installed already, which is as good.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&anyhow::Error::new(error).context("starting")),
+        Err(error) => return failed(&scrubber, &anyhow::Error::new(error).context("starting")),
     };
-    match runtime.block_on(dispatch(arguments)) {
+    if let Err(error) = guarded {
+        tell(&scrubber, &format!("warning: core dumps could not be turned off: {error}"));
+    }
+    match runtime.block_on(dispatch(arguments, &scrubber)) {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
         Ok(Verdict::Bad) => ExitCode::from(1),
-        Err(error) => failed(&error),
+        Err(error) => failed(&scrubber, &error),
     }
 }
 
-fn failed(error: &anyhow::Error) -> ExitCode {
-    // Standard error may be closed; then there is nobody to tell.
-    drop(writeln!(std::io::stderr(), "error: {error:#}"));
+fn failed(scrubber: &Scrubber, error: &anyhow::Error) -> ExitCode {
+    tell(scrubber, &format!("error: {error:#}"));
     ExitCode::from(2)
 }
 
-async fn dispatch(arguments: Arguments) -> anyhow::Result<Verdict> {
+async fn dispatch(arguments: Arguments, scrubber: &Scrubber) -> anyhow::Result<Verdict> {
     match &arguments.command {
         Command::Run => {
-            arguments.start_logs("info")?;
-            run::run(arguments.read_config()?).await
+            arguments.start_logs("info", scrubber)?;
+            run::run(arguments.read_config(scrubber)?, scrubber).await
         }
-        Command::Validate { folder } => validate::validate(folder),
+        Command::Validate { folder } => validate::validate(folder, scrubber),
         Command::Plan { what, environment } => {
-            arguments.start_logs("warn")?;
-            plan::plan(arguments.read_config()?, what.as_deref(), environment.as_deref()).await
+            arguments.start_logs("warn", scrubber)?;
+            let config = arguments.read_config(scrubber)?;
+            plan::plan(config, what.as_deref(), environment.as_deref(), scrubber).await
         }
-        Command::Status { json } => status::status(&arguments.read_place()?, *json).await,
-        Command::Schema { write } => schema::schema(write.as_deref()),
+        Command::Status { json } => status::status(&arguments.read_place()?, *json, scrubber).await,
+        Command::Schema { write } => schema::schema(write.as_deref(), scrubber),
     }
 }
 
 impl Arguments {
-    fn start_logs(&self, default: &str) -> anyhow::Result<()> {
-        logs::start(self.log_format, self.log.as_deref().unwrap_or(default))?;
-        logs::quiet_panics();
-        Ok(())
+    fn start_logs(&self, default: &str, scrubber: &Scrubber) -> anyhow::Result<()> {
+        logs::start(self.log_format, self.log.as_deref().unwrap_or(default), scrubber.clone())
     }
 
     fn read_place(&self) -> anyhow::Result<Place> {
         Ok(crate::config::read_place(&self.config, self.state.as_deref())?)
     }
 
-    fn read_config(&self) -> anyhow::Result<Config> {
-        let credentials = Credentials::new(self.credentials.as_deref());
+    fn read_config(&self, scrubber: &Scrubber) -> anyhow::Result<Config> {
+        let credentials = Credentials::new(self.credentials.as_deref(), scrubber.clone());
         Ok(crate::config::read(&self.config, self.state.as_deref(), &credentials)?)
     }
 }
 
-/// Prints to standard output. A reader that went away (`| head`) is no failure.
-fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
+/// Prints to standard output, without secrets. A reader that went away (`| head`) is no failure.
+fn print(scrubber: &Scrubber, text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(scrubber.clean(text).as_bytes()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }

@@ -1,6 +1,5 @@
 //! `holdfast plan`: what converging would do, for a folder or a commit.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +7,7 @@ use anyhow::{Context as _, bail};
 use holdfast_core::ident::{CommitId, EnvironmentName};
 use holdfast_core::manifest::{self, Manifest, Tree};
 use holdfast_core::plan::{Action, render};
+use holdfast_core::scrub::Scrubber;
 use holdfast_core::secret;
 use holdfast_engine::ports::Repository as _;
 use holdfast_engine::run::preview;
@@ -18,6 +18,7 @@ use super::validate::print_warnings;
 use super::{Verdict, print};
 use crate::config::Config;
 use crate::journal::Sqlite;
+use crate::logs::tell;
 use crate::ports::Mirror;
 use crate::{directory, kinds, stamp_key};
 
@@ -25,13 +26,14 @@ pub(super) async fn plan(
     mut config: Config,
     what: Option<&str>,
     only: Option<&str>,
+    scrubber: &Scrubber,
 ) -> anyhow::Result<Verdict> {
     // A mirror of its own: the service may be fetching into the other one just now.
     let folder = tempfile::Builder::new().prefix("holdfast-plan-").tempdir().context("making a folder")?;
     config.repository.mirror_dir = folder.path().join("mirror");
     let mut mistakes = Mistakes::default();
     let mirror = mistakes.of("repository", Mirror::new(&config)).map(Arc::new);
-    let connections = Arc::new(connect(&mut config, &mut mistakes));
+    let connections = Arc::new(connect(&mut config, &mut mistakes, scrubber));
     mistakes.none()?;
     let mirror = mirror.expect("it is there, or its mistake was told");
     let (tree, commit) = find(&mirror, what).await?;
@@ -40,17 +42,17 @@ pub(super) async fn plan(
     let manifest = match read {
         Ok(manifest) => manifest,
         Err(problems) => {
-            print(&problems.render(&tree))?;
+            print(scrubber, &problems.render(&tree))?;
             return Ok(Verdict::Bad);
         }
     };
-    print_warnings(&manifest, &tree)?;
+    print_warnings(&manifest, &tree, scrubber)?;
     let chosen = choose(&manifest, only)?;
-    let key = match stamp_key::find(config.stamp_key.as_ref(), &config.state) {
+    let key = match stamp_key::find(config.stamp_key.as_ref(), &config.state, scrubber) {
         Ok(Some(key)) => key,
         missing => {
             if has_secrets(&manifest) {
-                tell_no_key(&config.state, missing.err())?;
+                tell_no_key(&config.state, missing.err(), scrubber);
             }
             stamp_key::passing()?
         }
@@ -66,7 +68,7 @@ pub(super) async fn plan(
         if plan.items.iter().any(|item| matches!(item.action, Action::Hold(_))) {
             verdict = Verdict::Bad;
         }
-        print(&format!("{}\n", render(&plan, commit.as_ref())))?;
+        print(scrubber, &format!("{}\n", render(&plan, commit.as_ref())))?;
     }
     connections.close().await;
     Ok(verdict)
@@ -90,13 +92,13 @@ fn has_secrets(manifest: &Manifest) -> bool {
 }
 
 /// Without the service's key nobody can tell whether a secret is there already.
-fn tell_no_key(state: &Path, why: Option<anyhow::Error>) -> anyhow::Result<()> {
+fn tell_no_key(state: &Path, why: Option<anyhow::Error>, scrubber: &Scrubber) {
     let why = why.map_or_else(|| "it is not there".to_owned(), |error| format!("{error:#}"));
     let text = format!(
         "note: without the service's {} ({why}) all that holds a secret is shown as changed",
         state.join("stamp.key").display()
     );
-    Ok(writeln!(std::io::stderr(), "{text}")?)
+    tell(scrubber, &text);
 }
 
 async fn find(mirror: &Mirror, what: Option<&str>) -> anyhow::Result<(Tree, Option<CommitId>)> {

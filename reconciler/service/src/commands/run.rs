@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use holdfast_core::scrub::Scrubber;
 use holdfast_core::secret::StampKey;
 use holdfast_engine::Engine;
 use holdfast_engine::budget::Budget;
 use holdfast_engine::chance::Chance;
+use holdfast_engine::scrubbed::ScrubbedJournal;
 use holdfast_engine::watch::watch;
 use holdfast_forge::Forge;
 use holdfast_forge::aftermath::close_what_was_left;
@@ -30,18 +32,18 @@ use crate::{kinds, stamp_key};
 /// How long changes that were begun may take to finish once the service is told to end.
 const END_WITHIN: Duration = Duration::from_mins(2);
 
-pub(super) async fn run(mut config: Config) -> anyhow::Result<Verdict> {
+pub(super) async fn run(mut config: Config, scrubber: &Scrubber) -> anyhow::Result<Verdict> {
     let _lock = Lock::take(&config.state)?;
     let mut mistakes = Mistakes::default();
     let mirror = mistakes.of("repository", Mirror::new(&config)).map(Arc::new);
     let forge =
         config.forge.take().and_then(|settings| mistakes.of("forge", Forge::new(settings))).map(Arc::new);
-    let connections = Arc::new(connect(&mut config, &mut mistakes));
+    let connections = Arc::new(connect(&mut config, &mut mistakes, scrubber));
     mistakes.none()?;
     let mirror = mirror.expect("it is there, or its mistake was told");
     let journal = Arc::new(Sqlite::open(&config.state).await?);
     journal.end_leases().await.context("taking over from the last process")?;
-    let key = stamp_key::find_or_make(config.stamp_key.as_ref(), &config.state)?;
+    let key = stamp_key::find_or_make(config.stamp_key.as_ref(), &config.state, scrubber)?;
     let engine = Arc::new(engine(&config, mirror.clone(), connections.clone(), journal.clone(), key));
     let signals = Signals::listen()?;
     let wake = Arc::new(Notify::new());
@@ -106,6 +108,7 @@ pub(super) fn engine(
     journal: Arc<Sqlite>,
     stamp_key: StampKey,
 ) -> Engine {
+    let journal = ScrubbedJournal::new(journal, connections.scrubber.clone());
     Engine {
         site: config.site.clone(),
         kinds: kinds::all(),
@@ -115,7 +118,7 @@ pub(super) fn engine(
             kinds: Arc::new((kinds::all(), kinds::validators())),
         }),
         targets: connections,
-        journal,
+        journal: Arc::new(journal),
         clock: Arc::new(WallClock),
         halt: Arc::new(PauseFile::new(&config.state)),
         holder: format!("{} since {}", std::process::id(), crate::clock::now()),

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use holdfast_core::report::Problem;
+use holdfast_core::scrub::Scrubber;
 
 use super::{Verdict, print};
 use crate::clock;
@@ -12,7 +13,7 @@ use crate::journal::{Latest, Sqlite};
 /// The most problems of an environment that are shown.
 const SHOWN: usize = 50;
 
-pub(super) async fn status(place: &Place, json: bool) -> anyhow::Result<Verdict> {
+pub(super) async fn status(place: &Place, json: bool, scrubber: &Scrubber) -> anyhow::Result<Verdict> {
     let mut latest = Sqlite::open_read_only(&place.state).await?.latest().await?;
     for entry in &mut latest {
         // Without a forge there is nobody to post to.
@@ -20,11 +21,11 @@ pub(super) async fn status(place: &Place, json: bool) -> anyhow::Result<Verdict>
     }
     let well = latest.iter().all(|entry| entry.state == "success" && entry.problems.is_empty());
     if json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&latest)?))?;
+        print(scrubber, &format!("{}\n", serde_json::to_string_pretty(&latest)?))?;
     } else if latest.is_empty() {
-        print("no commit was seen yet\n")?;
+        print(scrubber, "no commit was seen yet\n")?;
     } else {
-        print(&table(&latest, clock::now()))?;
+        print(scrubber, &table(&latest, clock::now()))?;
     }
     Ok(if well { Verdict::Good } else { Verdict::Bad })
 }

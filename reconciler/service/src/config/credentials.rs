@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use holdfast_core::scrub::Scrubber;
 use secrecy::SecretString;
 
 /// The largest credential, in bytes: what systemd allows.
@@ -10,15 +11,23 @@ const MAX: u64 = 1 << 20;
 /// The folder of credentials, `$CREDENTIALS_DIRECTORY` unless told otherwise.
 pub(crate) struct Credentials {
     folder: Option<PathBuf>,
+    scrubber: Scrubber,
 }
 
 impl Credentials {
-    pub(crate) fn new(folder: Option<&Path>) -> Self {
-        Self { folder: folder.map(Path::to_owned) }
+    /// The scrubber learns every credential before anybody gets it.
+    pub(crate) fn new(folder: Option<&Path>, scrubber: Scrubber) -> Self {
+        Self { folder: folder.map(Path::to_owned), scrubber }
     }
 
     /// Reads one credential; white space around it is cut. Errors are clauses that follow the name.
     pub(crate) fn read(&self, name: &str) -> Result<SecretString, String> {
+        let value = self.find(name)?;
+        self.scrubber.keep(&value);
+        Ok(value)
+    }
+
+    fn find(&self, name: &str) -> Result<SecretString, String> {
         let Some(folder) = &self.folder else {
             return Err(
                 "but there is no folder of credentials; set $CREDENTIALS_DIRECTORY, or use systemd's \

@@ -1,5 +1,7 @@
 //! Configs, right and wrong, with every mistake told at once.
 
+use holdfast_core::scrub::Scrubber;
+
 use super::*;
 
 fn credentials() -> (tempfile::TempDir, Credentials) {
@@ -7,7 +9,7 @@ fn credentials() -> (tempfile::TempDir, Credentials) {
     for name in ["git-token", "forge-token", "pve-token", "vault-secret-id", "kube-token", "ssh-key"] {
         std::fs::write(folder.path().join(name), format!("{name}-value\n")).unwrap();
     }
-    let credentials = Credentials::new(Some(folder.path()));
+    let credentials = Credentials::new(Some(folder.path()), Scrubber::default());
     (folder, credentials)
 }
 
@@ -67,4 +69,20 @@ fn the_place_needs_no_credential() {
     let place = parse_place("site = \"home\"\n", Some(Path::new("/elsewhere"))).unwrap();
     assert_eq!(place, Place { state: PathBuf::from("/elsewhere"), has_forge: false });
     assert_eq!(parse_place("", None), Err(NO_STATE.to_owned()));
+}
+
+#[test]
+fn every_credential_is_learnt_when_it_is_read() {
+    let (folder, _) = credentials();
+    std::fs::write(
+        folder.path().join("ssh-key"),
+        "-----BEGIN X-----\nbGluZSBvbmU=\nbGluZSB0d28=\n-----END X-----\n",
+    )
+    .unwrap();
+    let scrubber = Scrubber::default();
+    let credentials = Credentials::new(Some(folder.path()), scrubber.clone());
+    let text = include_str!("../../../../deploy/holdfast.toml");
+    assert!(parse(text, None, &credentials).is_ok());
+    let told = "forge-token-value pve-token-value vault-secret-id-value kube-token-value git-token-value bGluZSB0d28=";
+    assert_eq!(scrubber.clean(told), ["[redacted]"; 6].join(" "));
 }
