@@ -8,7 +8,7 @@ mod owned;
 mod plan;
 mod settled;
 mod spec;
-mod state;
+pub mod state;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
