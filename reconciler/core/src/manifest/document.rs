@@ -8,7 +8,7 @@ use super::diagnostic::Findings;
 use super::schema::{Compiled, name_of};
 use super::spot::Spot;
 use super::text::Texts;
-use super::{environment, site, words};
+use super::{policy, site, words};
 use crate::any_kind::KindInfo;
 use crate::desired::Place;
 use crate::ident::{EnvironmentName, KindName, Name, ResourceId};
@@ -107,7 +107,7 @@ impl Reader<'_> {
             return spot.at_value("/kind", title).label("not here").help(help);
         }
         let unknown = spot.at_value("/kind", format!("there is no kind {}", words::tick(header.kind)));
-        let names: Vec<&str> = self.kinds.keys().map(KindName::as_str).chain([environment::KIND]).collect();
+        let names: Vec<&str> = self.kinds.keys().map(KindName::as_str).chain([policy::KIND]).collect();
         let near = words::did_you_mean(header.kind, names.iter().copied());
         let all = format!("the kinds are {}", words::list(&names, "and"));
         unknown.label("not a kind").help(near.unwrap_or(all))

@@ -8,11 +8,13 @@
 
 mod diagnostic;
 mod document;
-mod environment;
 mod link;
+mod names;
+mod policy;
 mod render;
 mod schema;
 mod site;
+mod sitewide;
 mod spot;
 mod template;
 mod text;
@@ -28,11 +30,10 @@ use crate::ident::{EnvironmentName, SiteName};
 use crate::plan::Kinds;
 use diagnostic::Findings;
 use document::{Declaration, Reader};
-use environment::Retired;
 use spot::Spot;
 
 pub use diagnostic::{Also, Diagnostic, Problems, Severity};
-pub use environment::EnvironmentSpec;
+pub use policy::spec::{DriftModeSpec, DriftSpec, EnvironmentSpec, GroupSpec, MaintenanceSpec, MovedSpec};
 pub use render::render;
 pub use schema::{Validators, schema_files};
 pub use site::SiteSpec;
@@ -82,7 +83,8 @@ pub fn read(tree: &Tree, kinds: &Kinds, validators: &Validators) -> Result<Manif
     let mut read = link::Read {
         environments,
         declarations: Vec::new(),
-        retired: Vec::new(),
+        policies: Vec::new(),
+        sitewide: site.sitewide,
         unclear: documents.unclear,
     };
     let mut reader = Reader { kinds, validators, texts: text::Texts::new(tree) };
@@ -93,7 +95,7 @@ pub fn read(tree: &Tree, kinds: &Kinds, validators: &Validators) -> Result<Manif
                 One::Nothing => {}
                 One::Unclear => drop(read.unclear.insert(file.environment.clone())),
                 One::Resource(declaration) => read.declarations.push(*declaration),
-                One::Environment(retired) => read.retired.extend(retired),
+                One::Environment(written) => read.policies.extend(written.map(|written| *written)),
             }
         }
     }
@@ -180,7 +182,8 @@ enum One<'t> {
     /// Nobody can tell.
     Unclear,
     Resource(Box<Declaration<'t>>),
-    Environment(Vec<Retired<'t>>),
+    /// `None` where it cannot be read.
+    Environment(Option<Box<policy::Written<'t>>>),
 }
 
 fn one<'t>(
@@ -201,10 +204,9 @@ fn one<'t>(
     }
     match document::header(spot, findings) {
         None => resource(reader.identity(spot, home)),
-        Some(header)
-            if header.kind == environment::KIND && header.api_version == crate::kind::HOLDFAST_V1 =>
-        {
-            One::Environment(environment::read(spot, home, &reader.validators.environment, findings))
+        Some(header) if header.kind == policy::KIND && header.api_version == crate::kind::HOLDFAST_V1 => {
+            let written = policy::read(spot, home, &reader.validators.environment, findings);
+            One::Environment(written.map(Box::new))
         }
         Some(header) => {
             let declaration = reader.resource(spot, home, &header, findings);

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::diagnostic::{Diagnostic, Findings};
 use super::document;
 use super::schema::Compiled;
+use super::sitewide::{self, Sitewide};
 use super::spot::Spot;
 use super::tree::Tree;
 use super::words;
@@ -25,6 +26,20 @@ pub struct SiteSpec {
     /// The environments, in their order. Each has a folder `environments/<name>/`.
     #[schemars(inner(length(min = 1, max = 63)))]
     pub environments: Vec<String>,
+    /// The time zone of every schedule and window: a name of the IANA database, such as `Europe/Berlin`. Without
+    /// it they mean UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub timezone: Option<String>,
+    /// Why nothing may be changed just now, in one line. While it stands here every environment is looked at and
+    /// reported, and left as it is. Remove it to go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(max = 200))]
+    pub pause: Option<String>,
+    /// Commits that this one may replace although it does not descend from them, all 40 digits of each. A commit
+    /// that goes back behind what was last converged to (a force push, a rewritten history) is held without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rewind: Vec<String>,
 }
 
 /// What `holdfast.yaml` says, as far as it could be read.
@@ -38,6 +53,7 @@ pub(crate) struct SiteFile {
     pub(crate) list: Option<Range<usize>>,
     /// Whether the list can be relied on.
     pub(crate) listed: bool,
+    pub(crate) sitewide: Sitewide,
 }
 
 const EXAMPLE: &str = "write a `holdfast.yaml` at the root of the repository: `apiVersion: holdfast/v1`, \
@@ -125,11 +141,12 @@ fn read_one(spot: Spot<'_>, schema: &Compiled, findings: &mut Findings) -> SiteF
     if !spot.check("/spec", &spec, schema, findings) {
         return site;
     }
-    let Ok(SiteSpec { environments }) = serde_json::from_value(spec) else { return site };
+    let Ok(spec) = serde_json::from_value::<SiteSpec>(spec) else { return site };
+    site.sitewide = sitewide::read(spot, &spec, findings);
     site.list = Some(spot.document.key_span("/spec/environments"));
     site.listed = true;
     let mut seen: BTreeMap<&str, String> = BTreeMap::new();
-    for (index, name) in environments.iter().enumerate() {
+    for (index, name) in spec.environments.iter().enumerate() {
         let pointer = format!("/spec/environments/{index}");
         match EnvironmentName::new(name.as_str()) {
             Err(error) => {

@@ -3,5 +3,6 @@
 mod hostile;
 mod kinds;
 mod mistakes;
+mod policy;
 mod reading;
 mod schemas;

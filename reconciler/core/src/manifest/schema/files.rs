@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::kind::HOLDFAST_V1;
-use crate::manifest::environment::{self, EnvironmentSpec};
+use crate::manifest::policy::{self, spec::EnvironmentSpec};
 use crate::manifest::site::{self, SiteSpec};
 use crate::plan::Kinds;
 
@@ -19,7 +19,7 @@ pub fn schema_files(kinds: &Kinds) -> BTreeMap<String, String> {
         ours.map(|kind| whole(kind.name.as_str(), (kind.schema)().to_value(), true)).collect();
     files.extend([
         whole(site::KIND, schema_of::<SiteSpec>(), false),
-        whole(environment::KIND, schema_of::<EnvironmentSpec>(), false),
+        whole(policy::KIND, schema_of::<EnvironmentSpec>(), false),
     ]);
     files
 }

@@ -21,7 +21,10 @@ pub(super) fn limits(error: &ValidationError<'_>, schema: &Value) -> (String, Ve
         Kind::MinLength { limit: 1 } => ("is empty".to_owned(), none()),
         Kind::MinLength { limit } => (format!("must have at least {}", several(*limit, "character")), none()),
         Kind::MaxLength { limit } => (format!("must have at most {}", several(*limit, "character")), none()),
-        Kind::MinItems { limit: 1 } => ("is an empty list".to_owned(), none()),
+        Kind::MinItems { limit: 1 } => (
+            "is an empty list".to_owned(),
+            about(schema).map(|what| format!("write {what}")).into_iter().collect(),
+        ),
         Kind::MinItems { limit } => (format!("must have at least {}", several(*limit, "item")), none()),
         Kind::MaxItems { limit } => (format!("must have at most {}", several(*limit, "item")), none()),
         Kind::MinProperties { limit } => (format!("must have at least {}", several(*limit, "field")), none()),
