@@ -2,6 +2,8 @@
 
 pub mod application;
 mod client;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 
 use std::fmt;
 use std::sync::Arc;

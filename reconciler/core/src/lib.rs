@@ -10,6 +10,8 @@
 pub mod any_kind;
 mod checked;
 pub mod desired;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod graph;
 pub mod ident;
 pub mod kind;

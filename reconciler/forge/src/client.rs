@@ -45,7 +45,7 @@ struct Posted<'a> {
 
 /// A status as it is listed. GitHub calls the state `state`, the others call it `status`.
 #[derive(Deserialize)]
-struct Listed {
+pub(crate) struct Listed {
     #[serde(default)]
     id: u64,
     context: String,
@@ -57,7 +57,7 @@ struct Listed {
 /// A state, also one that we never post.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum StateText {
+pub(crate) enum StateText {
     Known(StatusState),
     Other(String),
 }
@@ -157,7 +157,7 @@ impl Forge {
 
 impl Listed {
     /// `None` for a state that we never post.
-    fn read(self) -> Option<(String, Status)> {
+    pub(crate) fn read(self) -> Option<(String, Status)> {
         match self.status.or(self.state) {
             Some(StateText::Known(state)) => {
                 Some((self.context, Status::new(state, self.description.unwrap_or_default())))
@@ -206,7 +206,7 @@ async fn list(response: Response) -> Result<Vec<Listed>, PostError> {
 
 /// Whether there are more pages: `Link` says so, or the total does. A short page says nothing, since a forge may
 /// hold fewer to a page than were asked for.
-fn has_more(headers: &HeaderMap, seen: usize) -> bool {
+pub(crate) fn has_more(headers: &HeaderMap, seen: usize) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(link) = text(LINK.as_str()) {
         return link.contains("rel=\"next\"");

@@ -11,6 +11,8 @@ mod answer;
 mod client;
 mod dialect;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod gitea;
 mod github;
 pub mod outbox;

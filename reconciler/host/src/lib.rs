@@ -14,6 +14,8 @@ use holdfast_core::mark::Realm;
 use russh::keys::PrivateKey;
 use secrecy::{ExposeSecret as _, SecretString};
 
+#[cfg(any(test, fuzzing))]
+pub use host::fuzzing;
 pub use host::{Host, HostSpec, HostState, HostStep, ledger, mode, names, spec, state, step};
 
 /// The kinds of this target, known without any connection.

@@ -2,6 +2,8 @@
 
 mod address;
 mod client;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod names;
 mod settings;
 mod size;

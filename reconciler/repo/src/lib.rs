@@ -13,6 +13,8 @@ mod call;
 mod clone;
 mod failure;
 mod fetch;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod http;
 mod kept;
 mod mirror;

@@ -4,6 +4,8 @@ mod clock;
 mod commands;
 mod config;
 mod directory;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod journal;
 mod kinds;
 mod lock;

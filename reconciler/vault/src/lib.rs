@@ -2,6 +2,8 @@
 //! read from.
 
 mod client;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod policy;
 mod secrets;
 

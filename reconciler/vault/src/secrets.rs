@@ -19,7 +19,7 @@ pub(crate) struct KvStore {
 
 /// What is mounted where a path begins.
 #[derive(Clone, PartialEq, Eq)]
-enum Engine {
+pub(crate) enum Engine {
     KvTwo,
     KvOne,
     Other(String),
@@ -112,7 +112,7 @@ impl SecretStore for KvStore {
 }
 
 /// A path is the mount and something in it; it never climbs or holds what would be another request.
-fn check_path(path: &str) -> Result<(), String> {
+pub(crate) fn check_path(path: &str) -> Result<(), String> {
     let example = "write it as `vault kv get` takes it, for example `kv/web`";
     let wrong = |part: &str| matches!(part, "" | "." | "..") || part.chars().any(char::is_control);
     if path.split('/').any(wrong) {
@@ -126,7 +126,7 @@ fn guess(path: &str) -> Result<Located, String> {
     Ok(Located { mount: format!("{first}/"), rest: rest.to_owned(), guessed: true })
 }
 
-fn read_mount(answer: &Answer) -> Option<(String, Engine)> {
+pub(crate) fn read_mount(answer: &Answer) -> Option<(String, Engine)> {
     if answer.status != 200 {
         return None;
     }
@@ -141,7 +141,7 @@ fn read_mount(answer: &Answer) -> Option<(String, Engine)> {
 }
 
 /// The live version in an answer of `data/`. Error texts never hold a value.
-fn document(data: &Value) -> Result<SecretDocument, String> {
+pub(crate) fn document(data: &Value) -> Result<SecretDocument, String> {
     let version = data["metadata"]["version"].as_u64();
     let (Some(version), Some(fields)) = (version, data["data"].as_object()) else {
         return Err("the answer is not that of a KV version 2 engine".to_owned());

@@ -1,4 +1,6 @@
-//! The one reader of `cases/*.yaml`: a spec and a state in, steps or a refusal out.
+//! The one reader of `cases/*.yaml` (a spec and a state in, steps or a refusal out), and the short run of fuzz targets.
+
+pub mod fuzz;
 
 use std::path::Path;
 

@@ -106,7 +106,7 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
 impl State {
     /// Reads a live object. What Argo CD wrote oddly is as if it had not written it; only without an identity
     /// or a spec nothing can be said.
-    pub(super) fn read(object: &Value) -> Result<Self, &'static str> {
+    pub(crate) fn read(object: &Value) -> Result<Self, &'static str> {
         let metadata = &object["metadata"];
         let status = &object["status"];
         let out: Vec<&Value> =

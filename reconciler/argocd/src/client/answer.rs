@@ -16,7 +16,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Sorts out the answers that are about the server's own state.
-    pub(super) fn read(
+    pub(crate) fn read(
         doing: &str,
         status: u16,
         retry_after: Option<Duration>,

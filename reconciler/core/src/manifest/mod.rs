@@ -6,7 +6,7 @@
 //!                                 schema and text ------^
 //! ```
 
-mod diagnostic;
+pub(crate) mod diagnostic;
 mod document;
 mod link;
 mod names;
@@ -16,11 +16,11 @@ mod schema;
 mod site;
 mod sitewide;
 mod spot;
-mod template;
+pub(crate) mod template;
 mod text;
 pub mod tree;
-mod words;
-mod yaml;
+pub(crate) mod words;
+pub(crate) mod yaml;
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -1,6 +1,9 @@
 //! The kind `Host`: a Linux machine's directories, files, packages and services.
 
 mod apply;
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzzing.rs"]
+pub mod fuzzing;
 pub mod ledger;
 pub mod mode;
 pub mod names;

@@ -178,7 +178,7 @@ impl Client {
 }
 
 /// The type of a task that runs and changes its guest. An open console is a task too, for hours.
-fn changing(row: &Value) -> Option<String> {
+pub(crate) fn changing(row: &Value) -> Option<String> {
     let ended = row.get("endtime").is_some() || !matches!(row["status"].as_str(), None | Some("RUNNING"));
     let kind = match row["type"].as_str() {
         Some(kind) => kind.to_owned(),
@@ -195,7 +195,7 @@ fn agent_error(error: &ApiError) -> AgentError {
     }
 }
 
-fn addresses(interfaces: &Value) -> Vec<(String, std::net::Ipv4Addr)> {
+pub(crate) fn addresses(interfaces: &Value) -> Vec<(String, std::net::Ipv4Addr)> {
     let mut found = Vec::new();
     for interface in interfaces.as_array().into_iter().flatten() {
         let mac = plain(&interface["hardware-address"]).to_ascii_uppercase();

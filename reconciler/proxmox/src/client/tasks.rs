@@ -57,7 +57,7 @@ impl Upid {
 
 /// How a task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum End {
+pub(crate) enum End {
     Fine,
     /// Done, and the log says what it did not like.
     Warned,
@@ -66,7 +66,7 @@ enum End {
     Failed(String),
 }
 
-fn end(status: &Value) -> Option<End> {
+pub(crate) fn end(status: &Value) -> Option<End> {
     if status["status"] != "stopped" {
         return None;
     }

@@ -14,7 +14,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Sorts out the answers that are about Vault's own state: overload, seal, standby, faults.
-    pub(super) fn read(
+    pub(crate) fn read(
         doing: &str,
         status: u16,
         retry_after: Option<Duration>,
@@ -53,7 +53,7 @@ impl Answer {
 
     /// Whether the token is unknown to the server, as against one that may not do this: that is
     /// `1 error occurred: * permission denied`. (Seen on `OpenBao` 2.7.2; `invalid token` is what Vault adds.)
-    pub(super) fn says_dead_token(&self) -> bool {
+    pub(crate) fn says_dead_token(&self) -> bool {
         let errors = self.errors();
         self.status == 403
             && (errors == ["permission denied"] || errors.iter().any(|text| text.contains("invalid token")))

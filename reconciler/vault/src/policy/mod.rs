@@ -4,7 +4,7 @@ mod apply;
 mod observe;
 mod plan;
 mod spec;
-mod state;
+pub(crate) mod state;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

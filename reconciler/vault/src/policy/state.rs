@@ -25,18 +25,18 @@ pub struct State {
 
 /// One policy as the API gives it: `GET sys/policies/acl/<name>`, or one of `LIST sys/policies/detailed/acl`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Stored {
-    pub(super) text: String,
-    pub(super) version: Option<u64>,
+pub(crate) struct Stored {
+    pub(crate) text: String,
+    pub(crate) version: Option<u64>,
 }
 
 impl Stored {
-    pub(super) fn read(data: &Value) -> Option<Self> {
+    pub(crate) fn read(data: &Value) -> Option<Self> {
         Some(Self { text: data["policy"].as_str()?.to_owned(), version: data["version"].as_u64() })
     }
 
     /// The text and whose it is.
-    pub(super) fn split(&self, realm: &Realm, name: &str) -> (&str, Owner) {
+    pub(crate) fn split(&self, realm: &Realm, name: &str) -> (&str, Owner) {
         let (mark, text) = split_mark(&self.text);
         (text, realm.owner(mark.as_ref(), name))
     }
@@ -52,7 +52,7 @@ fn split_mark(text: &str) -> (Option<Mark>, &str) {
 }
 
 /// The text as it is written: with the mark in its first line.
-pub(super) fn marked(mark: &Mark, text: &str) -> String {
+pub(crate) fn marked(mark: &Mark, text: &str) -> String {
     format!("{MARK_LINE}{mark}\n{text}")
 }
 

@@ -1,0 +1,4 @@
+//! Runs `holdfast::fuzzing::manifest`, which says what is tried.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| holdfast::fuzzing::manifest(data));

@@ -1,0 +1,4 @@
+//! Runs `holdfast_repo::fuzzing::repo_words`, which says what is tried.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| holdfast_repo::fuzzing::repo_words(data));

@@ -1,0 +1,4 @@
+//! Runs `holdfast_core::fuzzing::schedule`, which says what is tried.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| holdfast_core::fuzzing::schedule(data));
