@@ -124,7 +124,8 @@ impl Scrubber {
         let mut cleaned = Vec::with_capacity(text.len());
         let mut at = 0;
         for span in spans {
-            cleaned.extend_from_slice(&text[at..span.start]);
+            let span = whole_characters(text, span);
+            cleaned.extend_from_slice(text.get(at..span.start).unwrap_or_default());
             cleaned.extend_from_slice(REDACTED.as_bytes());
             at = span.end;
         }
@@ -221,6 +222,15 @@ impl Scrubber {
     fn write(&self) -> RwLockWriteGuard<'_, Known> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The span with what it cuts of characters, so that what is text stays text. No character has more than three bytes
+/// after its first.
+fn whole_characters(text: &[u8], span: Range<usize>) -> Range<usize> {
+    let is_inside = |at: usize| text.get(at).is_some_and(|byte| byte & 0b1100_0000 == 0b1000_0000);
+    let start = (0..3).fold(span.start, |at, _| if at > 0 && is_inside(at) { at - 1 } else { at });
+    let end = (0..3).fold(span.end, |at, _| if is_inside(at) { at + 1 } else { at });
+    start..end
 }
 
 impl Known {

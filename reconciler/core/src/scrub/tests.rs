@@ -210,6 +210,17 @@ fn bytes_that_are_no_text_are_found_too() {
 }
 
 #[test]
+fn what_is_text_stays_text_without_a_value_that_cuts_characters() {
+    let scrubber = Scrubber::default();
+    scrubber.keep_bytes(b"\x80\xa6key-of-bytes\xe2\x80");
+    for text in ["a…key-of-bytes… b", "…key-of-bytes…"] {
+        let cleaned = scrubber.clean(text);
+        assert_eq!(scrubber.clean_bytes(text.as_bytes()), cleaned.as_bytes());
+        assert!(!cleaned.contains(['…', 'k']), "{cleaned}");
+    }
+}
+
+#[test]
 fn the_oldest_leave_and_what_is_kept_stays() {
     let scrubber = Scrubber::default();
     scrubber.keep(&SecretString::from("the-credential"));
