@@ -33,6 +33,8 @@ pub(super) struct App {
     pub(super) generated_by: Option<String>,
     pub(super) status: Status,
     pub(super) argo: Argo,
+    /// The document as one text, kept since it is asked for far more often than it changes.
+    pub(super) content: String,
 }
 
 /// `operation` and `status`: the controller's word.
@@ -96,6 +98,7 @@ impl App {
             generated_by: None,
             status: Status::default(),
             argo,
+            content: String::new(),
         };
         app.take(document);
         app
@@ -121,6 +124,14 @@ impl App {
         self.finalizers =
             finalizers.into_iter().flatten().filter_map(|item| item.as_str().map(str::to_owned)).collect();
         self.spec = object(document, &["spec"]).cloned().unwrap_or_default();
+        self.note();
+    }
+
+    /// To be called after each change of what managers manage, and of what is on its way out.
+    pub(super) fn note(&mut self) {
+        let mut document = self.document();
+        document["deleting"] = json!(self.deleting.is_some());
+        self.content = document.to_string();
     }
 
     /// It carries a mark that names it.

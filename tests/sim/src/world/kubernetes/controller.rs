@@ -78,6 +78,7 @@ impl Cluster {
             app.spec = spec;
             let new = json!({ "metadata": old["metadata"], "spec": app.spec });
             fields::update(managers, MANAGER, &old, &new);
+            app.note();
         }
         if let Some(why) = problem(&app.spec) {
             unknown(app, "InvalidSpecError", why, None);
@@ -213,12 +214,12 @@ impl Cluster {
 
     /// What is there by that name stays what it is; only what it runs changes.
     fn deploy(&mut self, name: &str, running: Running) {
-        let births = &mut self.births;
-        let live = self.deployed.entry(running.place).or_insert_with(|| {
-            *births += 2;
-            Deployed { print: String::new(), birth: *births - 1, volume: *births }
-        });
-        live.print = running.print;
+        if let Some(live) = self.deployed.get_mut(&running.place) {
+            live.print = running.print;
+        } else {
+            let new = Deployed { print: running.print, birth: self.birth(), volume: self.birth() };
+            self.deployed.insert(running.place, new);
+        }
         for child in self.children.get(name).cloned().unwrap_or_default() {
             if !self.apps.contains_key(&child) {
                 let spec = plain_spec(&child);

@@ -19,7 +19,7 @@ use holdfast_core::kind::{Kind, Look, Owner, Scope, Seen, TargetError};
 use holdfast_core::mark::{Mark, Realm};
 use holdfast_core::secret::Secrets;
 use rand::rngs::SmallRng;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use self::app::{App, MARK};
 use crate::model::{Meddling, Model, Object, Time};
@@ -111,6 +111,14 @@ impl Cluster {
         unsettled
     }
 
+    /// The number of something new. It grows with time as well, so that a world that was set back to an older state
+    /// gives none out twice.
+    fn birth(&mut self) -> u64 {
+        let now = u64::try_from(self.now.as_millis()).unwrap_or(u64::MAX);
+        self.births = (self.births + 1).max(now);
+        self.births
+    }
+
     /// What its status lists, which it does once it was compared.
     fn children_of(&self, name: &str) -> &[String] {
         let compared = self.apps.get(name).is_some_and(|app| app.status.sync.is_some());
@@ -190,8 +198,6 @@ impl Model for Cluster {
     fn objects(&self) -> BTreeMap<String, Object> {
         let mut objects = BTreeMap::new();
         for (name, app) in &self.apps {
-            let mut document = app.document();
-            document["deleting"] = json!(app.deleting.is_some());
             let object = Object {
                 mark: app.annotations.get(MARK).cloned(),
                 identity: identity(name),
@@ -199,7 +205,7 @@ impl Model for Cluster {
                 data: BTreeMap::new(),
                 protected: false,
                 healthy: app.healthy(),
-                content: document.to_string(),
+                content: app.content.clone(),
                 secrets: BTreeSet::new(),
             };
             objects.insert(name.clone(), object);

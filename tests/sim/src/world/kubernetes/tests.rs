@@ -3,6 +3,7 @@
 use holdfast_core::ident::{EnvironmentName, SiteName};
 use holdfast_core::kind::Next;
 use rand::SeedableRng as _;
+use serde_json::json;
 
 use super::app::CASCADE;
 use super::controller::plain_spec;

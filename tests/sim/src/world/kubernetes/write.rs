@@ -94,6 +94,7 @@ impl Cluster {
             return Ok(());
         }
         app.deleting = Some(now);
+        app.note();
         app.argo.running = None;
         self.version += 1;
         app.resource_version = self.version;
@@ -112,6 +113,7 @@ impl Cluster {
         app.argo.gone_at = None;
         let before = app.document();
         app.finalizers.retain(|finalizer| !is_cascade(finalizer));
+        app.note();
         let after = app.document();
         fields::update(&mut app.managers, "argocd-application-controller", &before, &after);
         self.version += 1;
@@ -137,10 +139,9 @@ impl Cluster {
 
     /// Stores a new object.
     pub(super) fn insert(&mut self, object: &str, document: &Value, managers: Managers) {
-        self.births += 1;
+        let birth = self.birth();
         self.version += 1;
-        let uid = format!("uid-{}", self.births);
-        let mut app = App::new(uid, self.births, document, managers, self.now + NOTICE);
+        let mut app = App::new(format!("uid-{birth}"), birth, document, managers, self.now + NOTICE);
         app.resource_version = self.version;
         self.apps.insert(object.to_owned(), app);
     }

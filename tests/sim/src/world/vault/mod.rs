@@ -49,6 +49,7 @@ pub struct Vault {
     /// The policies of Holdfast's own token.
     own: BTreeSet<String>,
     births: u64,
+    now: Time,
     sealed: bool,
 }
 
@@ -60,6 +61,7 @@ impl Vault {
             policies: BTreeMap::new(),
             own: BTreeSet::from(["default".to_owned(), "holdfast".to_owned()]),
             births: 0,
+            now: Time::ZERO,
             sealed: false,
         };
         vault.put("default", DEFAULT);
@@ -74,7 +76,9 @@ impl Vault {
             known.version += 1;
             return;
         }
-        self.births += 1;
+        // With time too, so that a world that was set back to an older state gives none out twice.
+        let now = u64::try_from(self.now.as_millis()).unwrap_or(u64::MAX);
+        self.births = (self.births + 1).max(now);
         let policy = Policy { text: text.to_owned(), version: 1, birth: self.births };
         self.policies.insert(name.to_owned(), policy);
     }
@@ -163,7 +167,9 @@ impl Model for Vault {
     type Kind = VaultPolicy;
 
     /// Nothing here goes on by itself.
-    fn advance(&mut self, _now: Time) {}
+    fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
 
     fn look(&self, realm: &Realm, scope: Scope, wanted: &BTreeMap<Name, Spec>) -> Look<State> {
         if let Err(error) = self.answers("listing the policies of vault") {
