@@ -1,5 +1,7 @@
 //! The simulated systems, one folder each.
 
 pub mod kubernetes;
+pub mod machine;
+pub mod proxmox;
 pub mod secrets;
 pub mod vault;
