@@ -345,11 +345,11 @@ mod tests {
 
     #[test]
     fn redaction() {
-        briefly("redaction", 2_000, super::redaction);
+        briefly("redaction", 600, super::redaction);
     }
 
     #[test]
     fn schedule() {
-        briefly("schedule", 3_000, super::schedule);
+        briefly("schedule", 1_500, super::schedule);
     }
 }
