@@ -29,6 +29,11 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// All secrets.
+    pub fn secrets() -> Self {
+        Self { system: "secrets".to_owned(), one: None, apart: false }
+    }
+
     /// Who pays for a retry.
     fn payer(&self) -> Self {
         if self.apart { self.clone() } else { Self { one: None, ..self.clone() } }
@@ -93,6 +98,15 @@ impl Budget {
             }
             (Some(last), Try::Again) => Err(postponed(Some(last), None)),
         }
+    }
+
+    /// Whether it may not be asked again before its next first try.
+    pub fn is_spent(&self, asked: &Asked) -> bool {
+        let accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let whole = Asked { one: None, ..asked.clone() };
+        let is_down = |part: &Asked| accounts.get(part).is_some_and(|account| account.down.is_some());
+        let saved = accounts.get(&asked.payer()).map_or(SAVED, |account| account.saved);
+        saved < RETRY && (is_down(&whole) || is_down(asked))
     }
 
     /// Notes what it answered: `None` for anything that shows that it is there.

@@ -1,6 +1,6 @@
 //! Executing: every resource that has something to do, as soon as what it needs is settled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -15,8 +15,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::budget::Asked;
 use crate::guard::guarded;
 use crate::observe::World;
+use crate::order::{skip_dependants, startable, unsettled};
 use crate::progress::Progress;
 use crate::rolling::Entry;
 use crate::secrets::{self, Values};
@@ -90,48 +92,6 @@ fn held(plan: &Plan) -> impl Iterator<Item = (ResourceId, Outcome)> {
     })
 }
 
-/// The wanted resources that are not settled, each with those of its needs that are not settled either. What is
-/// borrowed counts only where something of our own waits for it: the rest is another environment's business.
-fn unsettled(world: &World<'_>) -> BTreeMap<ResourceId, BTreeSet<ResourceId>> {
-    let resources = &world.desired.resources;
-    let todo: BTreeSet<&ResourceId> =
-        resources.iter().filter(|(_, resource)| !world.is_settled(resource)).map(|(id, _)| id).collect();
-    let mut open: Vec<&ResourceId> = todo.iter().copied().filter(|id| !resources[*id].borrowed).collect();
-    let mut unsettled = BTreeMap::new();
-    while let Some(id) = open.pop() {
-        if unsettled.contains_key(id) {
-            continue;
-        }
-        let needs: BTreeSet<&ResourceId> =
-            resources[id].needs.iter().filter(|need| todo.contains(need)).collect();
-        open.extend(&needs);
-        unsettled.insert(id.clone(), needs.into_iter().cloned().collect());
-    }
-    unsettled
-}
-
-fn startable(waiting: &BTreeMap<ResourceId, BTreeSet<ResourceId>>) -> Vec<ResourceId> {
-    waiting.iter().filter(|(_, needs)| needs.is_empty()).map(|(id, _)| id.clone()).collect()
-}
-
-/// Everything that needs `failed`, directly or not, is skipped.
-fn skip_dependants(
-    failed: &ResourceId,
-    waiting: &mut BTreeMap<ResourceId, BTreeSet<ResourceId>>,
-    outcomes: &mut BTreeMap<ResourceId, Outcome>,
-) {
-    let mut causes = vec![failed.clone()];
-    while let Some(cause) = causes.pop() {
-        let dependants: Vec<ResourceId> =
-            waiting.iter().filter(|(_, needs)| needs.contains(&cause)).map(|(id, _)| id.clone()).collect();
-        for id in dependants {
-            waiting.remove(&id);
-            outcomes.insert(id.clone(), Outcome::Skipped(vec![failed.clone()]));
-            causes.push(id);
-        }
-    }
-}
-
 /// Looks, decides and acts on one resource until it is settled, held, failed or out of time.
 #[tracing::instrument(name = "resource", skip_all, fields(resource = %id.short()))]
 async fn converge(world: &World<'_>, id: &ResourceId, permits: &Semaphore, stop: &CancellationToken) -> End {
@@ -191,11 +151,15 @@ async fn turn(world: &World<'_>, id: &ResourceId, progress: &mut Progress) -> Tu
     }
     let spec = match resolution {
         Resolution::Ready(spec) => spec,
-        Resolution::Unseen(error) => return unseen(error),
+        Resolution::Unseen(error) => return unseen(world, &Asked::secrets(), error),
         Resolution::Later(references) => return refresh_references(world, id, &references).await,
     };
     let seen = world.look_at_one(id, spec.clone()).await;
     let kind = &world.engine.kinds[&id.kind];
+    let asked = Asked { system: id.kind.to_string(), one: Some(id.name.to_string()), apart: kind.each_apart };
+    if let Seen::Unknown(error) = seen {
+        return unseen(world, &asked, error);
+    }
     if resource.borrowed {
         return borrowed(kind, id, &spec, &seen);
     }
@@ -206,7 +170,7 @@ async fn turn(world: &World<'_>, id: &ResourceId, progress: &mut Progress) -> Tu
             act(world, id, steps, progress).await
         }
         Action::Wait(what) => Turn::Pause(Outcome::Waiting(what), None),
-        Action::Hold(Hold::Unseen(error)) => unseen(error),
+        Action::Hold(Hold::Unseen(error)) => unseen(world, &asked, error),
         Action::Hold(hold) => Turn::End(Outcome::Held(hold)),
         Action::Delete(_) | Action::Later { .. } => {
             let error = TargetError::rejected("deciding", "a wanted resource cannot be removed or postponed");
@@ -215,12 +179,12 @@ async fn turn(world: &World<'_>, id: &ResourceId, progress: &mut Progress) -> Tu
     }
 }
 
-/// What cannot be seen is looked at again, unless a person must act first.
-fn unseen(error: TargetError) -> Turn {
-    let asked = retry_after(&error);
-    let again = error.is_unavailable();
+/// What cannot be seen is looked at again, unless a person must act first, or it may not be asked again in this run.
+fn unseen(world: &World<'_>, asked: &Asked, error: TargetError) -> Turn {
+    let pause = retry_after(&error);
+    let again = error.is_unavailable() && !world.engine.budget.is_spent(asked);
     let outcome = Outcome::Held(Hold::Unseen(error));
-    if again { Turn::Pause(outcome, asked) } else { Turn::End(outcome) }
+    if again { Turn::Pause(outcome, pause) } else { Turn::End(outcome) }
 }
 
 /// An output is not known although the resource is settled (a guest that has no address yet): looks at it.
@@ -252,7 +216,6 @@ fn borrowed(
     let waiting = |what: String| Turn::Pause(Outcome::Waiting(what), None);
     match decide(kind, id, Some(spec), seen, Farewell::AsKind) {
         Action::Keep => Turn::End(Outcome::Unchanged),
-        Action::Hold(Hold::Unseen(error)) => unseen(error),
         Action::Create(_) => waiting("it does not exist yet".to_owned()),
         Action::Wait(what) => waiting(what),
         _ => waiting("it is not converged in its own environment".to_owned()),
@@ -276,14 +239,17 @@ async fn act(world: &World<'_>, id: &ResourceId, steps: Vec<PlannedStep>, progre
         Values::Failed(error) => return failed(first, error, progress),
     };
     let Some(target) = world.target(id) else {
-        return unseen(TargetError::rejected("applying", "there is no connection for it"));
+        let error = TargetError::rejected("applying", "there is no connection for it");
+        return Turn::End(Outcome::Held(Hold::Unseen(error)));
     };
     if steps.iter().any(|step| step.risk >= Risk::Disruptive) {
         match world.rolling.enter(world, id).await {
             Entry::Granted => {}
-            Entry::Wait(what) => {
-                // Its own time begins with its turn.
-                progress.wait_for_turn();
+            Entry::Wait { what, moving } => {
+                // Its own time begins with its turn; but one that is away for another reason may stay so.
+                if moving {
+                    progress.wait_for_turn();
+                }
                 return Turn::Pause(Outcome::Waiting(what), None);
             }
             Entry::Stopped(why) => return Turn::End(Outcome::Held(Hold::NotNow(why))),

@@ -96,13 +96,10 @@ pub async fn lane(
         if why != Why::Retry {
             scheduled = Instant::now() + next_look(&engine, &current.desired.drift);
         }
-        let soon = match ended {
-            Ended::NotConverged => Instant::now() + backoff.pause(&engine.chance),
-            _ => {
-                backoff.reset();
-                scheduled
-            }
-        };
+        if !matches!(ended, Ended::NotConverged) {
+            backoff.reset();
+        }
+        let soon = Instant::now() + backoff.pause(&engine.chance);
         let (until, next) = match ended {
             Ended::Converged => (scheduled, Why::Drift),
             // What failed is tried again soon, and at the next look for drift at the latest.

@@ -11,6 +11,7 @@ mod fence;
 mod guard;
 pub mod lane;
 mod observe;
+mod order;
 pub mod past;
 pub mod ports;
 mod progress;

@@ -32,8 +32,8 @@ struct State {
 pub(crate) enum Entry {
     /// It may, and it counts as away until [`Rolling::leave`].
     Granted,
-    /// Others are away: who.
-    Wait(String),
+    /// Others are away: who. `moving` says that one of them is being changed, and comes to rest within its time.
+    Wait { what: String, moving: bool },
     /// Too many failed: why the others are left as they are.
     Stopped(String),
 }
@@ -66,7 +66,8 @@ impl Rolling {
             };
             // One that is away already does not become more so.
             if !is_away(id) && away.len() + 1 > group.max_unavailable {
-                return Entry::Wait(its_turn(group, &away));
+                let moving = away.iter().any(|member| self.state().changing.contains(*member));
+                return Entry::Wait { what: its_turn(group, &away), moving };
             }
         }
         self.state().changing.insert(id.clone());
@@ -87,7 +88,7 @@ impl Rolling {
             .members
             .iter()
             .filter(|member| *member != id && state.failed.contains(*member))
-            .map(|member| member.short().to_string())
+            .map(|member| member.short())
             .collect();
         (failed.len() >= group.max_failures)
             .then(|| format!("group `{}` is left as it is: {} failed", group.name, failed.join(", ")))
@@ -95,7 +96,7 @@ impl Rolling {
 }
 
 fn its_turn(group: &Group, away: &[&ResourceId]) -> String {
-    let names: Vec<String> = away.iter().map(|member| member.short().to_string()).collect();
+    let names: Vec<String> = away.iter().map(|member| member.short()).collect();
     format!(
         "its turn in group `{}`: {} of {} may be away, and {} is",
         group.name,

@@ -69,7 +69,7 @@ async fn read(engine: &Engine, references: &BTreeSet<SecretRef>, reason: Try) ->
     if paths.is_empty() {
         return Documents::new();
     }
-    let asked = Asked { system: "secrets".to_owned(), one: None, apart: false };
+    let asked = Asked::secrets();
     if let Err(error) = engine.budget.ask(&asked, reason, Instant::now()) {
         return paths.into_iter().map(|path| (path, Err(error.clone()))).collect();
     }

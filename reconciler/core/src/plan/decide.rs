@@ -65,10 +65,9 @@ pub(super) const RETIRE: &str = "list it under `retire:` in environment.yaml to 
 /// What holds data goes only where the repository names it.
 fn removal(kind: &KindInfo, state: Option<&Value>, steps: Vec<PlannedStep>, farewell: Farewell) -> Action {
     let why = match farewell {
-        Farewell::Named => return Action::Delete(steps),
         Farewell::Protected => "it left the repository, and `protect:` keeps it",
         Farewell::AsKind if state.is_none_or(kind.protected) => "it left the repository, and may hold data",
-        Farewell::AsKind => return Action::Delete(steps),
+        Farewell::Named | Farewell::AsKind => return Action::Delete(steps),
     };
     Action::Hold(Hold::TooRisky(Refusal::new(why, RETIRE)))
 }

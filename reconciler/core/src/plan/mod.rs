@@ -263,12 +263,7 @@ pub fn decide_orphan(
 
 /// Something of a system that could not be read in this pass, if there is such a thing. Objects that are reached
 /// each by itself say nothing of one another.
-fn unread(
-    environment: &EnvironmentName,
-    kinds: &Kinds,
-    observed: &Observed,
-    target: &str,
-) -> Option<String> {
+fn unread(environment: &EnvironmentName, kinds: &Kinds, observed: &Observed, target: &str) -> Option<String> {
     let shared =
         |kind: &KindName| kinds.get(kind).is_some_and(|kind| kind.target == target && !kind.each_apart);
     let kind = observed.incomplete.keys().find(|kind| shared(kind)).map(|kind| format!("every {kind}"));
@@ -276,7 +271,7 @@ fn unread(
         let unknown = |(id, seen): &(&ResourceId, &Seen<Value>)| {
             id.environment == *environment && shared(&id.kind) && matches!(seen, Seen::Unknown(_))
         };
-        observed.seen.iter().find(unknown).map(|(id, _)| id.short().to_string())
+        observed.seen.iter().find(unknown).map(|(id, _)| id.short())
     })
 }
 

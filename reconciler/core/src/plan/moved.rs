@@ -33,13 +33,20 @@ pub(super) fn elsewhere(
         let doing = format!("looking for `{}`", old.short());
         return Some(Hold::Unseen(TargetError::unavailable(doing, why)));
     }
-    let handed_over = |seen: &Seen<Value>| matches!(seen, Seen::Present { owner: Owner::Ours(now), .. } if now == id);
+    let handed_over =
+        |seen: &Seen<Value>| matches!(seen, Seen::Present { owner: Owner::Ours(now), .. } if now == id);
     observed.seen.get(old).filter(|seen| handed_over(seen))?;
     Some(Hold::Refused(Refusal {
-        why: format!("`moved:` says that it is `{}`, which is another object than the one it describes", old.short()),
+        why: format!(
+            "`moved:` says that it is `{}`, which is another object than the one it describes",
+            old.short()
+        ),
         ways_out: vec![
             "describe the object that is there".to_owned(),
-            format!("or take the entry off `moved:`: it is made then, and `{}` goes as what left the repository", old.short()),
+            format!(
+                "or take the entry off `moved:`: it is made then, and `{}` goes as what left the repository",
+                old.short()
+            ),
         ],
     }))
 }

@@ -94,8 +94,9 @@ impl Hold {
             Self::Unseen(error) if error.is_unavailable() => format!("could not be seen ({error})"),
             // A person must act, and the error says on what.
             Self::Unseen(error) => error.to_string(),
-            Self::Refused(Refusal { why, .. }) | Self::TooRisky(Refusal { why, .. }) => why.clone(),
-            Self::NotNow(why) => why.clone(),
+            Self::Refused(Refusal { why, .. }) | Self::TooRisky(Refusal { why, .. }) | Self::NotNow(why) => {
+                why.clone()
+            }
             Self::Blocked(by) => format!("blocked by {}", by.seen_from(home)),
         }
     }

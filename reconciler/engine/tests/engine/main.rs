@@ -6,8 +6,10 @@ mod lane;
 mod memory;
 #[cfg(test)]
 mod removal;
+mod rolling;
 #[cfg(test)]
 mod run;
+mod safeguards;
 #[cfg(test)]
 mod scrubbed;
 #[cfg(test)]

@@ -120,7 +120,7 @@ async fn a_target_that_comes_back_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_target_that_stays_away_is_given_up_at_the_deadline_and_holds_nobody_else() {
+async fn a_target_that_stays_away_is_given_up_when_its_retries_are_spent_and_holds_nobody_else() {
     let world = World::default();
     world.attic().unseen.insert("a".to_owned(), unavailable());
     let desired = desired(&[("a", json!({ "value": "a" }), &[]), ("b", json!({ "value": "b" }), &[])]);
@@ -129,9 +129,9 @@ async fn a_target_that_stays_away_is_given_up_at_the_deadline_and_holds_nobody_e
     assert_eq!(world.attic().writes, ["b=b"]);
     assert_eq!(report.status().description, "out of reach: Thing/a: changing it: connection refused");
     let took = begun.elapsed();
-    assert!((Duration::from_mins(10)..Duration::from_mins(11)).contains(&took), "{took:?}");
+    assert!(took < Duration::from_mins(11), "{took:?}");
     let looks = world.attic().looks.len();
-    assert!(looks < 200, "{looks} looks in ten minutes are too many");
+    assert!((10..=15).contains(&looks), "{looks} looks: ten retries, and those of the other thing");
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,6 +22,7 @@ use holdfast_engine::{Engine, Limits};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use crate::memory::{Memory, Reader, Still};
 
@@ -74,7 +75,11 @@ impl fmt::Display for Put {
 
 impl Step for Put {
     fn risk(&self) -> Risk {
-        if self.value.is_some() { Risk::Quiet } else { Risk::Destructive }
+        match &self.value {
+            None => Risk::Destructive,
+            Some(value) if value.starts_with("reboot") => Risk::Disruptive,
+            Some(_) => Risk::Quiet,
+        }
     }
     fn secrets(&self) -> Vec<SecretRef> {
         self.secret.iter().cloned().collect()
@@ -110,6 +115,17 @@ pub(crate) struct Attic {
     pub(crate) poison: BTreeSet<String>,
     /// How long a change takes.
     pub(crate) change_takes: Duration,
+    /// How long a thing is down after a disruptive change, and until when each is.
+    pub(crate) reboots_take: Duration,
+    pub(crate) down_until: BTreeMap<Name, Instant>,
+    /// The most that were down at once.
+    pub(crate) most_down: usize,
+    /// Nothing answers.
+    pub(crate) outage: Option<TargetError>,
+    /// Looks give nothing, and call it complete.
+    pub(crate) empty: bool,
+    /// Happens before each change.
+    pub(crate) before_change: Option<Box<dyn Fn() + Send>>,
     /// The secret's value; each read advances to the next, the last one stays.
     pub(crate) secrets: Vec<String>,
     pub(crate) largest_concurrency: usize,
@@ -191,12 +207,17 @@ impl Kind for Thing {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut attic = self.0.attic();
         attic.looks.push((format!("{scope:?}"), wanted.len()));
+        if let Some(error) = &attic.outage {
+            return Look::failed(wanted.keys(), error);
+        }
         let all_looks = attic.looks.iter().filter(|(scope, _)| scope == "All").count();
         let mut seen = BTreeMap::new();
         let ours = |owner: &Owner| matches!(owner, Owner::Ours(_)) && scope == Scope::All;
-        for (name, (state, owner)) in &attic.things {
+        for (name, (state, owner)) in attic.things.iter().filter(|_| !attic.empty) {
             if wanted.contains_key(name) || ours(owner) {
-                seen.insert(name.clone(), Seen::Present { state: state.clone(), owner: owner.clone() });
+                let is_up = attic.down_until.get(name).is_none_or(|until| *until <= Instant::now());
+                let state = ThingState { up: state.up && is_up, ..state.clone() };
+                seen.insert(name.clone(), Seen::Present { state, owner: owner.clone() });
             }
         }
         for name in wanted.keys() {
@@ -224,6 +245,11 @@ impl Kind for Thing {
             attic.change_takes
         };
         tokio::time::sleep(takes).await;
+        let before_change = self.0.attic().before_change.take();
+        if let Some(happens) = &before_change {
+            happens();
+        }
+        self.0.attic().before_change = before_change;
         if let Err(error) = fence.check().await {
             self.0.attic().concurrency -= 1;
             return vec![StepResult::Failed(error)];
@@ -261,6 +287,14 @@ impl Kind for Thing {
                 reference.stamp.as_ref().expect("it is stamped").digest.clone()
             });
             let up = !attic.stay_down.contains(name.as_str());
+            if step.risk() == Risk::Disruptive {
+                let until = Instant::now() + attic.reboots_take;
+                attic.down_until.insert(name.clone(), until);
+                let is_down = |(name, (state, _)): &(&Name, &(ThingState, Owner))| {
+                    !state.up || attic.down_until.get(*name).is_some_and(|until| *until > Instant::now())
+                };
+                attic.most_down = attic.most_down.max(attic.things.iter().filter(is_down).count());
+            }
             let state = ThingState { value, on: step.on.clone(), digest, up };
             attic.things.insert(name.clone(), (state, Owner::Ours(id(name.as_str()))));
         }
