@@ -63,8 +63,10 @@ impl Answer {
 
     fn redirect(&self) -> String {
         let to = self.header(LOCATION).and_then(|to| self.url.join(to).ok());
-        let to = to
-            .map_or_else(|| "elsewhere".to_owned(), |to| format!("to {}", to.origin().ascii_serialization()));
+        let to = to.map_or_else(
+            || "elsewhere".to_owned(),
+            |to| format!("to {}", cut(&to.origin().ascii_serialization(), 100)),
+        );
         let status = self.status;
         format!(
             "{status}: it redirects {to}, and the token is not sent there; the repository was renamed, or `url` is old"
@@ -157,6 +159,10 @@ mod tests {
             "the forge refuses: 301: it redirects to https://new.lan, and the token is not sent there; \
              the repository was renamed, or `url` is old"
         );
+        let long = ["https://", &"long.".repeat(500), "lan"].concat();
+        let long: &'static str = long.leak();
+        let text = usual(301, &[("location", long)], "");
+        assert!(text.chars().count() < 300, "a host of any length is told in short: {text}");
         let body =
             r#"{"message":"secret","errors":[{"field":"context","code":"custom","message":"secret"}]}"#;
         assert_eq!(usual(400, &[], body), "the forge refuses for a reason of its own: 400 (context: custom)");

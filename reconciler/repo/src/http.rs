@@ -234,7 +234,8 @@ fn of_answer(response: &reqwest::Response, sent: bool) -> Option<Failure> {
         }
         status if status.is_redirection() => {
             let to = header(LOCATION).and_then(|to| response.url().join(to).ok());
-            Some(Failure::Redirect { to: to.map(|to| to.origin().ascii_serialization()) })
+            let to = to.map(|to| holdfast_core::report::cut(&to.origin().ascii_serialization(), 100));
+            Some(Failure::Redirect { to })
         }
         StatusCode::UNAUTHORIZED => Some(Failure::Unauthorized { sent }),
         StatusCode::FORBIDDEN => Some(Failure::Forbidden),
