@@ -88,7 +88,7 @@ impl Rolling {
             .members
             .iter()
             .filter(|member| *member != id && state.failed.contains(*member))
-            .map(|member| member.short())
+            .map(ResourceId::short)
             .collect();
         (failed.len() >= group.max_failures)
             .then(|| format!("group `{}` is left as it is: {} failed", group.name, failed.join(", ")))
@@ -96,7 +96,7 @@ impl Rolling {
 }
 
 fn its_turn(group: &Group, away: &[&ResourceId]) -> String {
-    let names: Vec<String> = away.iter().map(|member| member.short()).collect();
+    let names: Vec<String> = away.iter().map(ResourceId::short).collect();
     format!(
         "its turn in group `{}`: {} of {} may be away, and {} is",
         group.name,

@@ -27,7 +27,7 @@ fn five(value: &str, max_unavailable: usize) -> (World, Desired) {
     world.attic().reboots_take = Duration::from_mins(2);
     let mut wanted = desired(&NAMES.map(|name| (name, json!({ "value": value }), [].as_slice())));
     wanted.groups.push(Group {
-        name: Name::new("five").unwrap(),
+        name: Name::new("five").expect("a valid test value"),
         members: NAMES.map(id).into_iter().collect(),
         max_unavailable,
         max_failures: 1,
