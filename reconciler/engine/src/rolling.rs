@@ -96,7 +96,7 @@ impl Rolling {
 }
 
 fn its_turn(group: &Group, away: &[&ResourceId]) -> String {
-    let names: Vec<String> = away.iter().map(ResourceId::short).collect();
+    let names: Vec<String> = away.iter().map(|member| member.short()).collect();
     format!(
         "its turn in group `{}`: {} of {} may be away, and {} is",
         group.name,

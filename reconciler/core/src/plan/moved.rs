@@ -28,14 +28,14 @@ pub(super) fn elsewhere(
     if !matches!(seen, Seen::Absent) {
         return None;
     }
-    let old = desired.moved.keys().find(|old| desired.known_as(old) == id)?;
+    let mut olds = desired.moved.keys().filter(|old| desired.known_as(old) == id);
     if let Some(why) = observed.incomplete.get(&id.kind) {
-        let doing = format!("looking for `{}`", old.short());
+        let doing = format!("looking for `{}`", olds.next()?.short());
         return Some(Hold::Unseen(TargetError::unavailable(doing, why)));
     }
     let handed_over =
         |seen: &Seen<Value>| matches!(seen, Seen::Present { owner: Owner::Ours(now), .. } if now == id);
-    observed.seen.get(old).filter(|seen| handed_over(seen))?;
+    let old = olds.find(|old| observed.seen.get(*old).is_some_and(handed_over))?;
     Some(Hold::Refused(Refusal {
         why: format!(
             "`moved:` says that it is `{}`, which is another object than the one it describes",
