@@ -36,7 +36,11 @@ impl Sqlite {
         };
         let epoch = match had {
             Some(by) if by == holder => epoch,
-            Some(by) if expires_at > now() => return Ok(Lease::Taken { by }),
+            Some(by) if expires_at > now() => {
+                // Ended as one that wrote, so that the connection stays.
+                transaction.commit().await?;
+                return Ok(Lease::Taken { by });
+            }
             _ => epoch + 1,
         };
         let until = now().saturating_add(i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX));

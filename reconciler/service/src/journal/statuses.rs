@@ -109,22 +109,14 @@ pub(crate) struct Latest {
 impl Sqlite {
     /// Everything that has to be posted, with its time; the newest first.
     pub(super) async fn all_due(&self) -> Result<Vec<Due>, sqlx::Error> {
-        let rows =
-            sqlx::query("SELECT commit_id, context, outbox FROM statuses WHERE due = 1 ORDER BY rowid DESC")
-                .fetch_all(&self.pool)
-                .await?;
-        rows.iter()
-            .filter_map(|row| {
-                key(row).map(|(commit, context)| (commit, context, row.get::<String, _>("outbox")))
-            })
-            .map(|(commit, context, json)| Ok(Due { commit, context, row: read(&json)? }))
-            .collect()
+        due(&self.pool).await
     }
 
     /// Takes up what an earlier life of the service left to be posted.
     pub(super) async fn take_up_due(&self, now: i64) -> Result<(), sqlx::Error> {
         let mut transaction = self.begin().await?;
-        for due in self.all_due().await? {
+        // In the transaction itself: it may have the last connection.
+        for due in due(transaction.connection()).await? {
             // What is wanted may have changed since.
             if let Some(row) = find(transaction.connection(), &due.commit, &due.context).await? {
                 store(transaction.connection(), &due.commit, &due.context, &row.at_start(now), now).await?;
@@ -190,6 +182,17 @@ impl Sqlite {
         let report: Option<Report> = json.and_then(|json| serde_json::from_str(&json).ok());
         Ok(report.filter(|report| report.commit == *commit))
     }
+}
+
+async fn due(executor: impl SqliteExecutor<'_>) -> Result<Vec<Due>, sqlx::Error> {
+    let rows =
+        sqlx::query("SELECT commit_id, context, outbox FROM statuses WHERE due = 1 ORDER BY rowid DESC")
+            .fetch_all(executor)
+            .await?;
+    rows.iter()
+        .filter_map(|row| key(row).map(|(commit, context)| (commit, context, row.get::<String, _>("outbox"))))
+        .map(|(commit, context, json)| Ok(Due { commit, context, row: read(&json)? }))
+        .collect()
 }
 
 /// The key of a row; `None` for one that no version of ours wrote.

@@ -194,6 +194,20 @@ async fn an_answer_that_comes_late_clears_nothing_newer() {
 }
 
 #[tokio::test]
+async fn with_one_connection_nothing_waits_for_another() {
+    let journal = Sqlite::in_memory().await.unwrap();
+    journal.set_status(&commit('a'), &core(), &status(StatusState::Success, "converged")).await.unwrap();
+    let limit = Duration::from_secs(10);
+    tokio::time::timeout(limit, journal.take_up_due(1)).await.expect("it needs no second one").unwrap();
+    let environment = EnvironmentName::new("core").unwrap();
+    let (held, taken) = (Lease::Held(Epoch(1)), Lease::Taken { by: "one".to_owned() });
+    assert_eq!(journal.lease(&environment, "one", limit).await.unwrap(), held);
+    assert_eq!(journal.lease(&environment, "two", limit).await.unwrap(), taken);
+    // In memory, everything would be gone with the connection.
+    assert_eq!(journal.epoch(&environment).await.unwrap(), Some(Epoch(1)));
+}
+
+#[tokio::test]
 async fn a_run_and_its_status_are_recorded_together() {
     let journal = Sqlite::in_memory().await.unwrap();
     let environment = EnvironmentName::new("core").unwrap();
