@@ -33,7 +33,7 @@ use document::{Declaration, Reader};
 use spot::Spot;
 
 pub use diagnostic::{Also, Diagnostic, Problems, Severity};
-pub use policy::spec::{DriftModeSpec, DriftSpec, EnvironmentSpec, GroupSpec, MaintenanceSpec, MovedSpec};
+pub use policy::written::{DriftModeSpec, DriftSpec, EnvironmentSpec, GroupSpec, MaintenanceSpec, MovedSpec};
 pub use render::render;
 pub use schema::{Validators, schema_files};
 pub use site::SiteSpec;

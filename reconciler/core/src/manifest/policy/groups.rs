@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::spec::GroupSpec;
+use super::written::GroupSpec;
 use super::{Named, NamedOnce, Written, named};
 use crate::desired::Group;
 use crate::ident::{Name, ResourceId};

@@ -5,8 +5,8 @@ mod moved;
 mod named;
 mod protect;
 mod retire;
-pub(crate) mod spec;
 pub(crate) mod times;
+pub(crate) mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ use crate::desired::{Drift, Group};
 use crate::ident::{EnvironmentName, ResourceId};
 use crate::schedule::{Window, Zone};
 pub(crate) use named::{Named, NamedOnce};
-use spec::EnvironmentSpec;
+use written::EnvironmentSpec;
 
 pub(crate) const KIND: &str = "Environment";
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::spec::MovedSpec;
+use super::written::MovedSpec;
 use super::{Named, Written, named};
 use crate::ident::ResourceId;
 use crate::manifest::diagnostic::Diagnostic;

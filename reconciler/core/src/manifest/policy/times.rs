@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::spec::{DriftModeSpec, DriftSpec, MaintenanceSpec};
+use super::written::{DriftModeSpec, DriftSpec, MaintenanceSpec};
 use crate::desired::{Drift, DriftMode};
 use crate::manifest::diagnostic::Findings;
 use crate::manifest::spot::Spot;

@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::kind::HOLDFAST_V1;
-use crate::manifest::policy::{self, spec::EnvironmentSpec};
+use crate::manifest::policy::{self, written::EnvironmentSpec};
 use crate::manifest::site::{self, SiteSpec};
 use crate::plan::Kinds;
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use jsonschema::Validator;
 use serde_json::Value;
 
-use super::policy::spec::EnvironmentSpec;
+use super::policy::written::EnvironmentSpec;
 use super::site::SiteSpec;
 use crate::ident::KindName;
 use crate::plan::Kinds;

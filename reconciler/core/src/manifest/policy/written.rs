@@ -39,7 +39,7 @@ pub struct EnvironmentSpec {
 pub struct MovedSpec {
     /// The old name: `Kind/name`. Nothing may declare it any more.
     pub from: String,
-    /// The new name, of the same kind: `Kind/name`. A manifest must declare it.
+    /// The new name, of the same kind: `Kind/name`. A manifest must declare it, or another entry move it on.
     pub to: String,
 }
 
@@ -98,6 +98,7 @@ pub enum DriftModeSpec {
 pub struct MaintenanceSpec {
     /// When it opens: a cron expression in the site's time zone, such as `0 3 * * SUN`.
     pub opens: String,
-    /// How long it stays open, such as `90m` or `2h`. What has begun when it closes is brought to its end.
+    /// How long it stays open, such as `90m` or `2h`. A change that is under way when it
+    /// closes is not broken off.
     pub lasts: String,
 }
