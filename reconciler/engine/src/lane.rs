@@ -52,6 +52,14 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
+    /// The commit that it is to converge to.
+    pub(crate) fn wanted(&self) -> Option<CommitId> {
+        match &*self.goal.borrow() {
+            Goal::Converge(wanted) => Some(wanted.commit.clone()),
+            Goal::Rest(_) => None,
+        }
+    }
+
     /// Whether the lane will end a commit itself.
     pub(crate) fn has(&self, commit: &CommitId) -> bool {
         let wanted = matches!(&*self.goal.borrow(), Goal::Converge(wanted) if wanted.commit == *commit);

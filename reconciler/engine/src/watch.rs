@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use holdfast_core::desired::{Desired, Site};
 use holdfast_core::ident::{CommitId, EnvironmentName};
+use holdfast_core::kind::TargetError;
 use holdfast_core::manifest::Tree;
 use holdfast_core::report::{Status, StatusState, count};
 use tokio::sync::{Notify, watch};
@@ -266,15 +267,13 @@ impl Watcher {
         let context = Context::Environment(environment.clone());
         let kept = self.engine.repository.kept(environment).await.map_err(TakeError::Tree)?;
         desired.first = kept.is_none();
-        if let Some(kept) = kept
-            && !rewind.contains(&kept)
-            && !self.engine.repository.descends(&kept, commit).await.map_err(TakeError::Tree)?
-        {
+        let back = self.goes_back_from(commit, environment, kept.as_ref(), rewind).await?;
+        if let Some((from, what)) = back {
             let text = format!(
-                "held: it does not descend from {}, the last one converged; push one that does, or list that one under `rewind:`",
-                kept.short()
+                "held: it does not descend from {}, {what}; push one that does, or list that one under `rewind:`",
+                from.short()
             );
-            warn!(environment = %environment, commit = commit.short(), kept = kept.short(), "the history was rewritten or goes backwards");
+            warn!(environment = %environment, commit = commit.short(), from = from.short(), "the history was rewritten or goes backwards");
             return Ok(self.set(commit, &context, &Status::new(StatusState::Failure, text)).await?);
         }
         let status =
@@ -282,6 +281,36 @@ impl Watcher {
         self.set(commit, &context, &status).await?;
         self.converge(environment, Wanted { commit: commit.clone(), desired: Arc::new(desired) });
         Ok(())
+    }
+
+    /// The commit that this one would take the environment back from, if so, and what that is to it: the last one
+    /// that it converged to, or a later one that was begun.
+    async fn goes_back_from(
+        &self,
+        commit: &CommitId,
+        environment: &EnvironmentName,
+        kept: Option<&CommitId>,
+        rewind: &BTreeSet<CommitId>,
+    ) -> Result<Option<(CommitId, &'static str)>, TakeError> {
+        let repository = &self.engine.repository;
+        if let Some(kept) = kept.filter(|kept| !rewind.contains(*kept))
+            && !repository.descends(kept, commit).await.map_err(TakeError::Tree)?
+        {
+            return Ok(Some((kept.clone(), "the last one converged")));
+        }
+        let context = Context::Environment(environment.clone());
+        let pending = self.engine.journal.pending().await?;
+        let begun = pending.into_iter().filter(|(_, about)| *about == context).map(|(begun, _)| begun);
+        let wanted = self.lanes.get(environment).and_then(Lane::wanted);
+        for begun in begun.chain(wanted).filter(|begun| begun != commit && !rewind.contains(begun)) {
+            match repository.descends(commit, &begun).await {
+                Ok(true) => return Ok(Some((begun, "a later one that was begun"))),
+                // One that nobody has any more is no successor.
+                Ok(false) | Err(TargetError::Rejected { .. }) => {}
+                Err(error) => return Err(TakeError::Tree(error)),
+            }
+        }
+        Ok(None)
     }
 
     fn is_alive(&self, environment: &EnvironmentName) -> bool {
@@ -332,7 +361,7 @@ fn own(desired: &Desired) -> usize {
 #[derive(Debug, thiserror::Error)]
 enum TakeError {
     #[error("{0}")]
-    Tree(holdfast_core::kind::TargetError),
+    Tree(TargetError),
     #[error("{}", holdfast_core::kind::chain(.0))]
     Journal(#[from] JournalError),
 }

@@ -118,6 +118,51 @@ async fn a_commit_that_goes_backwards_is_held() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_commit_before_one_that_was_begun_is_held() {
+    let service = Service::start(|_| {});
+    service.push('a', "one");
+    service.until(&commit('a'), "success: converged").await;
+    // It is applied, and does not come up: begun, and never converged.
+    service.world.attic().stay_down.insert("a".to_owned());
+    service.push('b', "two");
+    service.until(&commit('b'), "failure: not healthy in time").await;
+    *service.memory.rewound_to.lock().unwrap() = Some(commit('a'));
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(service.world.attic().writes, ["a=one", "a=two"]);
+    // What is pushed on top of it is taken.
+    *service.memory.rewound_to.lock().unwrap() = None;
+    service.world.attic().stay_down.clear();
+    service.push('c', "one");
+    service.until(&commit('c'), "success: converged").await;
+    service.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_ended_the_service_each_time_is_not_read_again() {
+    let service = Service::start(|memory| *memory.deaths.lock().unwrap() = 2);
+    service.push('a', "one");
+    service.until(&commit('a'), "failure: the service ended 2 times while it read this commit").await;
+    *service.memory.deaths.lock().unwrap() = 0;
+    service.push('b', "two");
+    service.until(&commit('b'), "success: converged").await;
+    assert_eq!(service.end().await.attic().writes, ["a=two"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewind_that_the_site_allows_by_name_is_taken() {
+    let service = Service::start(|_| {});
+    service.push('b', "two");
+    service.until(&commit('b'), "success: converged").await;
+    let rewind = format!("[{}]", commit('b').as_str());
+    let site = SITE.1.replace("[attic] }", &format!("[attic], rewind: {rewind} }}"));
+    service.memory.push(commit('0'), &[(SITE.0, &site), ("environments/attic/a.yaml", &thing("zero"))]);
+    service.memory.commits.lock().unwrap().rotate_right(1);
+    *service.memory.rewound_to.lock().unwrap() = Some(commit('0'));
+    service.until(&commit('0'), "success: converged").await;
+    assert_eq!(service.end().await.attic().writes, ["a=two", "a=zero"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_empty_repository_and_an_outage_are_waited_out() {
     let service = Service::start(|memory| *memory.outage.lock().unwrap() = 7);
     tokio::time::sleep(Duration::from_mins(30)).await;
