@@ -17,6 +17,8 @@ const MAX_TRIES: u32 = 900;
 const PROGRESS_EVERY: i64 = 60;
 /// How long a forge may not know a commit that was just pushed, in seconds.
 const COMMIT_MAY_BE_NEW: i64 = 600;
+/// How long a post whose answer was lost may still land, in seconds: so long after it, the end is posted once more.
+const MAY_STILL_LAND: i64 = 600;
 /// How long a key rests whose token or repository is wrong, in seconds.
 const LOOK_AGAIN: i64 = 3600;
 
@@ -39,6 +41,12 @@ pub struct Row {
     pub since: i64,
     /// Why it is not posted any more.
     pub dropped: Option<String>,
+    /// When a post was sent last of which nobody knows whether it arrived.
+    #[serde(default)]
+    pub unclear_at: Option<i64>,
+    /// When the end is posted once more, because an older post may have landed after it.
+    #[serde(default)]
+    pub confirm_at: Option<i64>,
 }
 
 /// Wants a status. `None`: nothing changes, because it is wanted already, or because the status that stands is final.
@@ -55,6 +63,8 @@ pub fn want(row: Option<&Row>, status: &Status, now: i64) -> Option<Row> {
             last_post: None,
             since: now,
             dropped: None,
+            unclear_at: None,
+            confirm_at: None,
         });
     };
     let may_follow = match row.wanted.state {
@@ -74,8 +84,11 @@ pub fn want(row: Option<&Row>, status: &Status, now: i64) -> Option<Row> {
 impl Row {
     /// When the row is to be posted; `None` where nothing is to be posted.
     pub fn due_at(&self) -> Option<i64> {
-        if self.dropped.is_some() || self.number <= self.acknowledged {
+        if self.dropped.is_some() {
             return None;
+        }
+        if self.number <= self.acknowledged {
+            return self.confirm_at.map(|at| at.max(self.next_try)).filter(|_| self.posts < MAX_TRIES);
         }
         if self.wanted.state != StatusState::Pending {
             return (self.posts < MAX_TRIES).then_some(self.next_try);
@@ -95,6 +108,18 @@ impl Row {
         Self { next_try: self.next_try.min(now), ..self.clone() }
     }
 
+    /// The row where the forge is found to show an end already, that a journal which was lost had told it: it stands.
+    #[must_use]
+    pub fn stands(&self, status: &Status) -> Self {
+        let number = self.number.saturating_add(1);
+        Self { wanted: status.clone(), number, acknowledged: number, ..self.clone() }
+    }
+
+    /// Whether nothing was ever posted of it.
+    pub fn is_new(&self) -> bool {
+        self.posts == 0 && self.acknowledged == 0
+    }
+
     /// What the forge's answer to the payload `number` makes of the row. `jitter` lies between 0 and 1.
     #[must_use]
     pub fn answered(&self, number: u32, answer: &Result<(), PostError>, now: i64, jitter: f64) -> Self {
@@ -106,11 +131,19 @@ impl Row {
             Ok(()) => {
                 row.acknowledged = row.acknowledged.max(number);
                 row.failures = 0;
+                if row.acknowledged >= row.number && row.wanted.state != StatusState::Pending {
+                    let late = row.unclear_at.take();
+                    let late = late.filter(|sent| (0..MAY_STILL_LAND).contains(&now.saturating_sub(*sent)));
+                    row.confirm_at = late.map(|_| now.saturating_add(MAY_STILL_LAND));
+                }
                 return row;
             }
             Err(error) => error,
         };
         row.failures = row.failures.saturating_add(1);
+        if may_have_arrived {
+            row.unclear_at = Some(now);
+        }
         let pause = match error {
             PostError::TryAgain { after, .. } => asked(*after).max(backoff(5, 600, row.failures, jitter)),
             PostError::Limited { after } => match after {
@@ -193,6 +226,27 @@ mod tests {
 
     fn after(row: &Row, state: StatusState, text: &str) -> Option<Row> {
         want(Some(row), &status(state, text), 200)
+    }
+
+    #[test]
+    fn an_end_is_posted_once_more_where_an_older_post_may_land_after_it() {
+        let lost = PostError::TryAgain { after: None, why: "timed out".to_owned() };
+        let row = pending().answered(1, &Err(lost), 100, 0.0);
+        let row = want(Some(&row), &status(StatusState::Success, "converged"), 110).unwrap();
+        let row = row.answered(2, &Ok(()), 120, 0.0);
+        assert_eq!(row.due_at(), Some(720));
+        let row = row.answered(2, &Ok(()), 720, 0.0);
+        assert_eq!(row.due_at(), None);
+        let clear = pending().answered(1, &Ok(()), 100, 0.0);
+        let clear = want(Some(&clear), &status(StatusState::Success, "converged"), 110).unwrap();
+        assert_eq!(clear.answered(2, &Ok(()), 120, 0.0).due_at(), None, "nothing was unclear");
+    }
+
+    #[test]
+    fn an_end_that_stands_already_is_not_posted_over() {
+        let stands = pending().stands(&status(StatusState::Success, "converged: 3 resources"));
+        assert_eq!(stands.due_at(), None);
+        assert_eq!(want(Some(&stands), &status(StatusState::Failure, "failed"), 200), None);
     }
 
     #[test]

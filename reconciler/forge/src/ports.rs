@@ -26,6 +26,14 @@ pub trait Rows: Send + Sync + 'static {
         jitter: f64,
     ) -> BoxFuture<'a, Result<(), Self::Error>>;
 
+    /// Notes that the forge shows an end of it already ([`Row::stands`]).
+    fn stands<'a>(
+        &'a self,
+        due: &'a Due,
+        status: &'a Status,
+        now: i64,
+    ) -> BoxFuture<'a, Result<(), Self::Error>>;
+
     /// Wants a status to stand on a commit ([`crate::outbox::want`]).
     fn want<'a>(
         &'a self,

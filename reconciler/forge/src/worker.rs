@@ -5,16 +5,23 @@ use std::time::Duration;
 
 use holdfast_core::ident::SiteName;
 use holdfast_core::kind::chain;
+use holdfast_core::report::Status;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
+use crate::PostError;
 use crate::outbox::Pacer;
 use crate::ports::{Due, Rows, Statuses};
 
 /// The longest sleep without a look at the rows, in seconds.
 const LOOK_EVERY: i64 = 30;
+/// The pause between two posts that only pacing makes.
+const PACED: Duration = Duration::from_secs(1);
 /// Longer than any pause of the outbox's rules, in seconds.
 const LONGEST_PAUSE: i64 = 2 * 3600;
+
+/// The pause after the forge could not be read.
+const READ_AGAIN: Duration = Duration::from_secs(10);
 
 /// The worker's time and chance.
 pub struct Ways {
@@ -54,10 +61,15 @@ pub async fn post_all<R: Rows, S: Statuses>(
         if pause <= 0 {
             continue;
         }
-        if shutdown.is_cancelled() {
-            return;
-        }
         let pause = Duration::from_secs(pause.unsigned_abs());
+        if shutdown.is_cancelled() {
+            // What is only paced is posted before the end, what has to wait is for the next start.
+            if pause > PACED || failures > 0 {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            continue;
+        }
         tokio::select! {
             biased;
             () = shutdown.cancelled() => {}
@@ -89,7 +101,11 @@ impl<R: Rows, S: Statuses> Worker<R, S> {
 
     async fn post(&self, due: &Due) -> Result<(), R::Error> {
         let context = due.context.text(&self.site);
-        let answer = self.forge.post(&due.commit, &context, &due.row.wanted).await;
+        let answer = match self.end_that_stands(due, &context).await {
+            Ok(Some(status)) => return self.rows.stands(due, &status, (self.ways.now)()).await,
+            Ok(None) => self.forge.post(&due.commit, &context, &due.row.wanted).await,
+            Err(error) => Err(error),
+        };
         match &answer {
             Ok(()) => debug!(
                 commit = due.commit.short(),
@@ -102,6 +118,28 @@ impl<R: Rows, S: Statuses> Worker<R, S> {
             }
         }
         self.rows.answered(due, &answer, (self.ways.now)(), (self.ways.jitter)()).await
+    }
+}
+
+impl<R: Rows, S: Statuses> Worker<R, S> {
+    /// The end that the forge shows of something of which this journal never posted anything: one that was lost did.
+    /// Success and "superseded" are never taken back, also by who does not remember them. Nothing but what is *said*
+    /// follows from what is read here.
+    async fn end_that_stands(&self, due: &Due, context: &str) -> Result<Option<Status>, PostError> {
+        if !due.row.is_new() || due.row.wanted.is_terminal() {
+            return Ok(None);
+        }
+        let statuses = match self.forge.statuses(&due.commit).await {
+            Ok(statuses) => statuses,
+            // Nothing was posted, so that it cannot have arrived.
+            Err(PostError::TryAgain { after, .. }) => {
+                return Err(PostError::Limited { after: after.or(Some(READ_AGAIN)) });
+            }
+            Err(PostError::NoSuchCommit | PostError::Unclear { .. } | PostError::TooLong) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let ours = statuses.into_iter().find(|(name, _)| name == context);
+        Ok(ours.map(|(_, status)| status).filter(Status::is_terminal))
     }
 }
 

@@ -32,18 +32,22 @@ impl Sqlite {
             .await?;
         let (had, epoch, expires_at) = match row {
             Some(row) => (row.try_get::<Option<String>, _>(0)?, row.try_get(1)?, row.try_get(2)?),
-            None => (None, 0_i64, 0_i64),
+            // Epochs of a journal that was lost must not come again: this one begins where time is.
+            None => (None, now(), 0_i64),
         };
+        let lasts = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
+        // One that would last much longer than any lease does comes from a clock that was wrong then.
+        let lives = |until: i64| (1..=lasts.saturating_mul(2)).contains(&until.saturating_sub(now()));
         let epoch = match had {
             Some(by) if by == holder => epoch,
-            Some(by) if expires_at > now() => {
+            Some(by) if lives(expires_at) => {
                 // Ended as one that wrote, so that the connection stays.
                 transaction.commit().await?;
                 return Ok(Lease::Taken { by });
             }
             _ => epoch + 1,
         };
-        let until = now().saturating_add(i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX));
+        let until = now().saturating_add(lasts);
         sqlx::query(
             "INSERT INTO environments (name, holder, epoch, expires_at) VALUES ($1, $2, $3, $4)
              ON CONFLICT (name) DO UPDATE SET holder = $2, epoch = $3, expires_at = $4",

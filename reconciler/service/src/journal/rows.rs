@@ -32,6 +32,17 @@ impl Rows for Sqlite {
         })
     }
 
+    fn stands<'a>(
+        &'a self,
+        due: &'a Due,
+        status: &'a Status,
+        now: i64,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move {
+            self.note_end(due, status, now).await.map_err(failed("recording what the forge shows"))
+        })
+    }
+
     fn want<'a>(
         &'a self,
         commit: &'a CommitId,

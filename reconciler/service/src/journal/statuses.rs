@@ -9,6 +9,7 @@ use holdfast_forge::ports::Due;
 use serde::Serialize;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection, SqliteExecutor};
+use tracing::error;
 
 use super::Sqlite;
 
@@ -142,10 +143,19 @@ impl Sqlite {
         transaction.commit().await
     }
 
+    /// Notes an end that the forge shows already.
+    pub(super) async fn note_end(&self, due: &Due, status: &Status, now: i64) -> Result<(), sqlx::Error> {
+        let mut transaction = self.begin().await?;
+        if let Some(row) = find(transaction.connection(), &due.commit, &due.context).await? {
+            store(transaction.connection(), &due.commit, &due.context, &row.stands(status), now).await?;
+        }
+        transaction.commit().await
+    }
+
     /// The newest commit of each context, contexts by name.
     pub(crate) async fn latest(&self) -> Result<Vec<Latest>, sqlx::Error> {
         let rows = sqlx::query(
-            "SELECT commit_id, context, state, description, changed_at, due FROM statuses AS one
+            "SELECT commit_id, context, state, description, changed_at, outbox FROM statuses AS one
              WHERE rowid = (SELECT MAX(rowid) FROM statuses AS other WHERE other.context = one.context)
              ORDER BY context <> 'validate', context",
         )
@@ -163,7 +173,7 @@ impl Sqlite {
                 state: row.get("state"),
                 description: row.get("description"),
                 changed_at: row.get("changed_at"),
-                posted: row.get::<i64, _>("due") == 0,
+                posted: read(&row.get::<String, _>("outbox")).is_ok_and(|row| row.number <= row.acknowledged),
             });
         }
         Ok(latest)
@@ -189,10 +199,18 @@ async fn due(executor: impl SqliteExecutor<'_>) -> Result<Vec<Due>, sqlx::Error>
         sqlx::query("SELECT commit_id, context, outbox FROM statuses WHERE due = 1 ORDER BY rowid DESC")
             .fetch_all(executor)
             .await?;
-    rows.iter()
-        .filter_map(|row| key(row).map(|(commit, context)| (commit, context, row.get::<String, _>("outbox"))))
-        .map(|(commit, context, json)| Ok(Due { commit, context, row: read(&json)? }))
-        .collect()
+    let one = |row: &SqliteRow| {
+        let (commit, context) = key(row)?;
+        match read(&row.get::<String, _>("outbox")) {
+            Ok(row) => Some(Due { commit, context, row }),
+            // One row that nobody can read must not keep all others from being posted.
+            Err(error) => {
+                error!(commit = commit.short(), error = %error, "a status of the outbox cannot be read");
+                None
+            }
+        }
+    };
+    Ok(rows.iter().filter_map(one).collect())
 }
 
 /// The key of a row; `None` for one that no version of ours wrote.

@@ -200,11 +200,47 @@ async fn with_one_connection_nothing_waits_for_another() {
     let limit = Duration::from_secs(10);
     tokio::time::timeout(limit, journal.take_up_due(1)).await.expect("it needs no second one").unwrap();
     let environment = EnvironmentName::new("core").unwrap();
-    let (held, taken) = (Lease::Held(Epoch(1)), Lease::Taken { by: "one".to_owned() });
-    assert_eq!(journal.lease(&environment, "one", limit).await.unwrap(), held);
+    let taken = Lease::Taken { by: "one".to_owned() };
+    let Lease::Held(epoch) = journal.lease(&environment, "one", limit).await.unwrap() else {
+        panic!("it is free")
+    };
     assert_eq!(journal.lease(&environment, "two", limit).await.unwrap(), taken);
     // In memory, everything would be gone with the connection.
-    assert_eq!(journal.epoch(&environment).await.unwrap(), Some(Epoch(1)));
+    assert_eq!(journal.epoch(&environment).await.unwrap(), Some(epoch));
+}
+
+#[tokio::test]
+async fn an_epoch_grows_with_each_change_of_hands_and_never_comes_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Sqlite::open(folder.path()).await.unwrap();
+    let environment = EnvironmentName::new("core").unwrap();
+    let take = async |journal: &Sqlite, holder: &str, seconds: u64| {
+        journal.lease(&environment, holder, Duration::from_secs(seconds)).await.unwrap()
+    };
+    let Lease::Held(first) = take(&journal, "one", 30).await else { panic!("it is free") };
+    assert_eq!(take(&journal, "one", 30).await, Lease::Held(first), "who has it goes on having it");
+    assert_eq!(take(&journal, "two", 30).await, Lease::Taken { by: "one".to_owned() });
+    // A lease that would last ten times as long as any does: the clock was wrong when it was taken.
+    assert_eq!(take(&journal, "one", 300).await, Lease::Held(first));
+    assert_eq!(take(&journal, "two", 30).await, Lease::Held(Epoch(first.0 + 1)));
+    // Another process on the same folder: the lock says that the last one is dead.
+    journal.end_leases().await.unwrap();
+    assert_eq!(take(&journal, "three", 30).await, Lease::Held(Epoch(first.0 + 2)));
+    let lost = tempfile::tempdir().unwrap();
+    let anew = Sqlite::open(lost.path()).await.unwrap();
+    let Lease::Held(epoch) = take(&anew, "four", 30).await else { panic!("it is free") };
+    assert!(epoch >= first, "{epoch:?} of a new journal comes after {first:?}");
+}
+
+#[tokio::test]
+async fn a_commit_that_is_never_read_to_its_end_is_counted() {
+    let journal = Sqlite::in_memory().await.unwrap();
+    for deaths in 0..3 {
+        assert_eq!(journal.attempt(&commit('a')).await.unwrap(), deaths);
+    }
+    assert_eq!(journal.attempt(&commit('b')).await.unwrap(), 0);
+    journal.attempt_ended(&commit('a')).await.unwrap();
+    assert_eq!(journal.attempt(&commit('a')).await.unwrap(), 0);
 }
 
 #[tokio::test]

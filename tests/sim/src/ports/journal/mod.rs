@@ -255,6 +255,18 @@ impl Rows for SimJournal {
         Box::pin(self.write("recording the forge's answer", what, note))
     }
 
+    fn stands<'a>(
+        &'a self,
+        due: &'a Due,
+        status: &'a Status,
+        now: i64,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        let what = format!("stands {} {}", due.commit.short(), due.context.key());
+        let (due, status) = (due.clone(), status.clone());
+        let note = move |tables: &mut Tables, _| tables.stands(&due, &status, now);
+        Box::pin(self.write("recording what the forge shows", what, note))
+    }
+
     fn want<'a>(
         &'a self,
         commit: &'a CommitId,

@@ -122,6 +122,14 @@ impl Tables {
         }
     }
 
+    pub(super) fn stands(&mut self, due: &Due, status: &Status, now: i64) {
+        let key = (due.commit.clone(), due.context.clone());
+        if let Some(stored) = self.statuses.get(&key) {
+            let row = stored.row.stands(status);
+            self.store(key, row, now);
+        }
+    }
+
     pub(super) fn lease(
         &mut self,
         environment: &EnvironmentName,
@@ -129,13 +137,16 @@ impl Tables {
         lasts: Duration,
         now: i64,
     ) -> Lease {
-        let held = self.environments.get(environment).cloned().unwrap_or_default();
+        let unheld = || Environment { epoch: now.unsigned_abs(), ..Environment::default() };
+        let held = self.environments.get(environment).cloned().unwrap_or_else(unheld);
+        let lasts = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
+        let lives = |until: i64| (1..=lasts.saturating_mul(2)).contains(&until.saturating_sub(now));
         let epoch = match &held.holder {
             Some(by) if by == holder => held.epoch,
-            Some(by) if held.expires_at > now => return Lease::Taken { by: by.clone() },
+            Some(by) if lives(held.expires_at) => return Lease::Taken { by: by.clone() },
             _ => held.epoch + 1,
         };
-        let expires_at = now.saturating_add(i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX));
+        let expires_at = now.saturating_add(lasts);
         let taken = Environment { holder: Some(holder.to_owned()), epoch, expires_at, known: held.known };
         self.environments.insert(environment.clone(), taken);
         Lease::Held(Epoch(epoch))
