@@ -12,6 +12,7 @@ use crate::kind::{
     BoxFuture, Change, Fence, Health, Kind, Look, Next, Refusal, Risk, Scope, Seen, Step, StepResult,
     TargetError,
 };
+use crate::planted::{Defect, has};
 use crate::reference::Outputs;
 use crate::secret::{SecretRef, Secrets};
 
@@ -203,6 +204,9 @@ fn plan_any<K: Kind>(name: &Name, want: Option<&Value>, seen: Option<&Value>) ->
         Err(why) => return Next::Refuse(Refusal::new(why, FAULT)),
     };
     // What was seen is anybody's: a planner that panics over it must not take the other resources with it.
+    if has(Defect::PanicEndsRun) {
+        drop(K::plan(name, want.as_ref(), seen.as_ref()));
+    }
     let next = catch_unwind(AssertUnwindSafe(|| K::plan(name, want.as_ref(), seen.as_ref())));
     let next = next.unwrap_or_else(|_words_that_may_hold_a_value| {
         Next::Refuse(Refusal::new("internal error: planning it panicked; see the service's log", FAULT))

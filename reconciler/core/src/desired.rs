@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::graph::Needs;
 use crate::ident::{CommitId, EnvironmentName, KindName, Name, ResourceId};
+use crate::planted::{Defect, has};
 use crate::schedule::{Schedule, Window};
 
 /// What a commit wants of one environment.
@@ -114,7 +115,10 @@ impl Desired {
 
     /// What is said about a resource that is not wanted.
     pub fn farewell(&self, id: &ResourceId) -> Farewell {
-        if self.retire.contains(id) {
+        let begins = |retired: &ResourceId| {
+            has(Defect::RetireByPrefix) && id.short().starts_with(&retired.short()) && id.kind == retired.kind
+        };
+        if self.retire.contains(id) || self.retire.iter().any(begins) {
             Farewell::Named
         } else if self.protect.contains(id) {
             Farewell::Protected

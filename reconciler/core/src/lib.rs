@@ -18,6 +18,7 @@ pub mod kind;
 pub mod manifest;
 pub mod mark;
 pub mod plan;
+pub mod planted;
 pub mod reference;
 pub mod report;
 pub mod schedule;

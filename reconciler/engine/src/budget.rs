@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use holdfast_core::kind::TargetError;
+use holdfast_core::planted::{Defect, has};
 use tokio::time::Instant;
 
 /// What a first try pays in for retries: with it, retries are at most a tenth of what a healthy system is asked.
@@ -88,6 +89,7 @@ impl Budget {
         let payer = accounts.entry(asked.payer()).or_default();
         match (down, reason) {
             (None, Try::Again) => Ok(()),
+            (Some(_), Try::Again) if has(Defect::NoBudget) => Ok(()),
             (_, Try::First) => {
                 payer.saved = (payer.saved + PAID_IN).min(SAVED);
                 Ok(())
@@ -106,7 +108,7 @@ impl Budget {
         let whole = Asked { one: None, ..asked.clone() };
         let is_down = |part: &Asked| accounts.get(part).is_some_and(|account| account.down.is_some());
         let saved = accounts.get(&asked.payer()).map_or(SAVED, |account| account.saved);
-        saved < RETRY && (is_down(&whole) || is_down(asked))
+        saved < RETRY && !has(Defect::NoBudget) && (is_down(&whole) || is_down(asked))
     }
 
     /// Notes what it answered: `None` for anything that shows that it is there.

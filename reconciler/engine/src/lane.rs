@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use holdfast_core::desired::{Desired, Drift};
 use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
+use holdfast_core::planted::{Defect, has};
 use holdfast_core::report::{Report, Status, StatusState};
 use tokio::sync::watch;
 use tokio::task::JoinError;
@@ -109,6 +110,10 @@ pub async fn lane(
         }
         let soon = Instant::now() + backoff.pause(&engine.chance);
         let (until, next) = match ended {
+            Ended::Converged if has(Defect::NoDrift) => (Instant::now() + Duration::from_hours(10_000), why),
+            Ended::NotConverged if has(Defect::NeverAgain) => {
+                (Instant::now() + Duration::from_hours(10_000), why)
+            }
             Ended::Converged => (scheduled, Why::Drift),
             // What failed is tried again soon, and at the next look for drift at the latest.
             Ended::NotConverged if soon < scheduled => (soon, Why::Retry),
@@ -260,7 +265,8 @@ impl Run<'_> {
                 biased;
                 joined = &mut task => return joined,
                 changed = goal.changed(), if !stop.is_cancelled() => {
-                    if changed.is_err() || *goal.borrow().commit() != self.wanted.commit {
+                    let newer = *goal.borrow().commit() != self.wanted.commit && !has(Defect::OlderRunGoesOn);
+                    if changed.is_err() || newer {
                         stop.cancel();
                     }
                 }

@@ -6,6 +6,7 @@ use holdfast_core::any_kind::PlannedStep;
 use holdfast_core::ident::{KindName, ResourceId};
 use holdfast_core::kind::{Owner, Seen, TargetError};
 use holdfast_core::plan::{Action, Hold, Plan, decide, decide_orphan, orphans};
+use holdfast_core::planted::{Defect, has};
 use holdfast_core::report::Outcome;
 use holdfast_core::secret::Secrets;
 use tokio::time::Instant;
@@ -40,7 +41,7 @@ pub(crate) async fn remove(
         going.iter().filter_map(|id| Some(((*id).clone(), owner(observed.seen.get(*id))?))).collect()
     };
     let kinds: BTreeSet<KindName> = going.iter().map(|id| id.kind.clone()).collect();
-    for kind in &kinds {
+    for kind in kinds.iter().filter(|_| !has(Defect::NoSecondLook)) {
         world.look_at(&(world.environment.clone(), kind.clone()), Try::Again).await;
     }
     let second: BTreeSet<ResourceId> = {

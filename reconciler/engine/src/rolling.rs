@@ -7,6 +7,7 @@ use holdfast_core::desired::Group;
 use holdfast_core::ident::{KindName, Name, ResourceId};
 use holdfast_core::kind::{Health, Seen};
 use holdfast_core::plan::Resolution;
+use holdfast_core::planted::{Defect, has};
 use serde_json::Value;
 
 use crate::observe::World;
@@ -46,7 +47,7 @@ impl Rolling {
     /// Asks for a disruptive change of `id`, for every group that it is a member of.
     pub(crate) async fn enter(&self, world: &World<'_>, id: &ResourceId) -> Entry {
         let groups: Vec<&Group> = world.desired.groups_of(id).collect();
-        if groups.is_empty() || self.state().changing.contains(id) {
+        if groups.is_empty() || has(Defect::NoGroups) || self.state().changing.contains(id) {
             return Entry::Granted;
         }
         for group in &groups {
@@ -57,7 +58,9 @@ impl Rolling {
         let _turn = self.turn.lock().await;
         let members: BTreeSet<&ResourceId> = groups.iter().flat_map(|group| &group.members).collect();
         let health = look_at(world, &members).await;
-        let is_away = |member: &ResourceId| !health.get(member).copied().unwrap_or(false);
+        let is_away = |member: &ResourceId| {
+            !health.get(member).copied().unwrap_or(false) && !has(Defect::GroupFromMemory)
+        };
         for group in groups {
             let away: Vec<&ResourceId> = {
                 let state = self.state();

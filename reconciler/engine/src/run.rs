@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use holdfast_core::desired::{Desired, DriftMode};
 use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
 use holdfast_core::plan::{Action, Plan, Restraint, doubt, plan};
+use holdfast_core::planted::{Defect, has};
 use holdfast_core::report::{Outcome, Report};
 use holdfast_core::schedule::Window;
 use tokio::time::Instant;
@@ -103,7 +104,10 @@ pub async fn run(engine: &Engine, job: &Job, stop: &CancellationToken) -> Result
             return Ok(End::Stopped);
         }
         let moved = tally.take_in(outcomes);
-        if !moved || round == engine.limits.rounds {
+        if !moved || round == engine.limits.rounds || has(Defect::SuccessUnseen) {
+            if has(Defect::SuccessUnseen) {
+                tally.moved.clear();
+            }
             let outcomes = tally.finish(desired);
             let (environment, commit) = (environment.clone(), commit.clone());
             let report = Report { environment, commit, outcomes, unseen: plan.unseen, notices: plan.notices };
@@ -143,6 +147,9 @@ fn restrain(world: &World<'_>, job: &Job) {
 
 /// Why nothing may be changed, if so.
 fn paused(engine: &Engine, desired: &Desired) -> Option<String> {
+    if has(Defect::PauseIgnored) {
+        return None;
+    }
     let locally = engine.halt.reason().map(|reason| format!("paused on the service's machine: {reason}"));
     locally.or_else(|| desired.pause.as_ref().map(|reason| format!("the site is paused: {reason}")))
 }

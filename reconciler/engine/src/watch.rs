@@ -7,6 +7,7 @@ use holdfast_core::desired::{Desired, Site};
 use holdfast_core::ident::{CommitId, EnvironmentName};
 use holdfast_core::kind::TargetError;
 use holdfast_core::manifest::Tree;
+use holdfast_core::planted::{Defect, has};
 use holdfast_core::report::{Status, StatusState, count};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -293,6 +294,9 @@ impl Watcher {
         rewind: &BTreeSet<CommitId>,
     ) -> Result<Option<(CommitId, &'static str)>, TakeError> {
         let repository = &self.engine.repository;
+        if has(Defect::RewindTaken) {
+            return Ok(None);
+        }
         if let Some(kept) = kept.filter(|kept| !rewind.contains(*kept))
             && !repository.descends(kept, commit).await.map_err(TakeError::Tree)?
         {
@@ -335,6 +339,9 @@ impl Watcher {
     /// What a lane works on, the lane itself ends.
     async fn supersede_older(&self, newest: &CommitId) -> Result<(), TakeError> {
         for (commit, context) in self.engine.journal.pending().await? {
+            if has(Defect::PendingForgotten) {
+                break;
+            }
             let in_work = match &context {
                 Context::Validate => false,
                 Context::Environment(environment) => {

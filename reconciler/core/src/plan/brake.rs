@@ -6,6 +6,7 @@ use super::{Action, Hold, Item, Observed, decide};
 use crate::desired::{Desired, Farewell};
 use crate::ident::{EnvironmentName, KindName};
 use crate::kind::{Refusal, Seen};
+use crate::planted::{Defect, has};
 
 /// So many objects of a kind may always go.
 const FEW: usize = 3;
@@ -37,7 +38,7 @@ pub(super) fn brake(
             .count();
         let now = items.iter().filter(|item| going(item)).count();
         let (count, all) = (now + gone, present + gone);
-        if now == 0 || count <= FEW || count * 100 <= all * PERCENT {
+        if now == 0 || count <= FEW || count * 100 <= all * PERCENT || has(Defect::NoBrake) {
             continue;
         }
         for item in items.iter_mut().filter(|item| going(item)) {

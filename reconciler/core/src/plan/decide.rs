@@ -7,6 +7,7 @@ use crate::any_kind::{KindInfo, PlannedStep};
 use crate::desired::Farewell;
 use crate::ident::ResourceId;
 use crate::kind::{Next, Owner, Refusal, Risk, Seen};
+use crate::planted::{Defect, has};
 
 /// Decides about one resource. `want` is its resolved spec, `None` where nothing declares it any more;
 /// `farewell` is what the repository says about it then.
@@ -18,6 +19,7 @@ pub fn decide(
     farewell: Farewell,
 ) -> Action {
     let (state, owner) = match seen {
+        Seen::Unknown(_) if has(Defect::UnknownIsAbsent) => (None, None),
         Seen::Unknown(error) => return Action::Hold(Hold::Unseen(error.clone())),
         Seen::Absent => (None, None),
         Seen::Present { state, owner } => (Some(state), Some(owner)),
@@ -35,6 +37,7 @@ pub fn decide(
     }
     let steps = match (kind.plan)(&id.name, want, state) {
         Next::Settled => return Action::Keep,
+        Next::Wait(_) if has(Defect::SettledBeforeHealthy) => return Action::Keep,
         Next::Wait(what) => return Action::Wait(what),
         Next::Refuse(refusal) => return Action::Hold(Hold::Refused(refusal)),
         Next::Do(steps) => steps,
@@ -66,7 +69,9 @@ pub(super) const RETIRE: &str = "list it under `retire:` in environment.yaml to 
 fn removal(kind: &KindInfo, state: Option<&Value>, steps: Vec<PlannedStep>, farewell: Farewell) -> Action {
     let why = match farewell {
         Farewell::Protected => "it left the repository, and `protect:` keeps it",
-        Farewell::AsKind if state.is_none_or(kind.protected) => "it left the repository, and may hold data",
+        Farewell::AsKind if state.is_none_or(kind.protected) && !has(Defect::NoProtection) => {
+            "it left the repository, and may hold data"
+        }
         Farewell::Named | Farewell::AsKind => return Action::Delete(steps),
     };
     Action::Hold(Hold::TooRisky(Refusal::new(why, RETIRE)))

@@ -17,6 +17,7 @@ use crate::any_kind::{KindInfo, PlannedStep};
 use crate::desired::{Desired, Farewell};
 use crate::ident::{EnvironmentName, KindName, ResourceId};
 use crate::kind::{Owner, Refusal, Seen, TargetError};
+use crate::planted::{Defect, has};
 use crate::reference::Outputs;
 use crate::secret::{SecretRef, Stamp};
 
@@ -246,13 +247,14 @@ pub fn decide_orphan(
     if !matches!(action, Action::Delete(_)) {
         return action;
     }
-    if farewell != Farewell::Named && desired.resources.values().all(|resource| resource.borrowed) {
+    let empty = desired.resources.values().all(|resource| resource.borrowed) && !has(Defect::EmptyRemoves);
+    if farewell != Farewell::Named && empty {
         return Action::Hold(Hold::TooRisky(Refusal::new(
             "the environment declares nothing at all any more, which is more likely a mistake than a wish",
             decide::RETIRE,
         )));
     }
-    match unread(environment, kinds, observed, kind.target) {
+    match unread(environment, kinds, observed, kind.target).filter(|_| !has(Defect::UnreadRemoves)) {
         Some(unread) => Action::Hold(Hold::Unseen(TargetError::unavailable(
             "removing it",
             format!("{unread} could not be seen, and nothing is removed then"),

@@ -6,12 +6,13 @@ use super::{Hold, Observed};
 use crate::desired::Desired;
 use crate::ident::ResourceId;
 use crate::kind::{Owner, Refusal, Seen, TargetError};
+use crate::planted::{Defect, has};
 
 /// What was seen, with our marks read by the names that their resources go by now. The mark itself stays until the
 /// object changes for another reason: until then its entry under `moved:` is what makes it ours.
 pub fn hand_over(desired: &Desired, seen: Seen<Value>) -> Seen<Value> {
     match seen {
-        Seen::Present { state, owner: Owner::Ours(marked) } => {
+        Seen::Present { state, owner: Owner::Ours(marked) } if !has(Defect::RenameReplaces) => {
             Seen::Present { state, owner: Owner::Ours(desired.known_as(&marked).clone()) }
         }
         other => other,

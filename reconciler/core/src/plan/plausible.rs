@@ -6,6 +6,7 @@ use super::Observed;
 use crate::desired::Desired;
 use crate::ident::{EnvironmentName, KindName, ResourceId};
 use crate::kind::{Seen, TargetError};
+use crate::planted::{Defect, has};
 
 /// With fewer, that all are gone at once is nothing strange.
 const MANY: usize = 3;
@@ -34,7 +35,9 @@ pub fn doubt(
             id.environment == *environment && id.kind == *kind && !matches!(seen, Seen::Absent)
         })
     };
-    gone.retain(|kind, count| *count >= MANY && !believed.contains(kind) && !any_left(kind));
+    gone.retain(|kind, count| {
+        !has(Defect::NoDoubt) && *count >= MANY && !believed.contains(kind) && !any_left(kind)
+    });
     for (id, seen) in &mut observed.seen {
         if let Some(count) = gone.get(&id.kind)
             && id.environment == *environment

@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
+use crate::planted::{Defect, has};
 use index::Index;
 
 /// What stands where a secret stood.
@@ -187,6 +188,9 @@ impl Scrubber {
 
     /// Where secrets stand in a text, in order and apart from each other.
     fn spans(&self, text: &[u8]) -> Vec<Range<usize>> {
+        if has(Defect::SecretsTold) {
+            return Vec::new();
+        }
         match self.index() {
             Some(index) => index.spans(text),
             None => Vec::new(),

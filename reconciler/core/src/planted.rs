@@ -1,0 +1,87 @@
+//! Deliberate defects, by which the simulation shows what it can find. Only the feature `planted` compiles them in, and
+//! only the simulation's own tests turn that on: a product is built without it.
+
+/// What a defect does wrong. At most one is planted at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Defect {
+    /// What could not be seen counts as absent.
+    UnknownIsAbsent,
+    /// A mark counts whatever object it names.
+    CopiedMarkIsOurs,
+    /// The prune brake is off.
+    NoBrake,
+    /// An environment that declares nothing removes everything.
+    EmptyRemoves,
+    /// `retire:` matches by the beginning of a name.
+    RetireByPrefix,
+    /// Things are removed although something of their system could not be read.
+    UnreadRemoves,
+    /// What holds data goes like everything else.
+    NoProtection,
+    /// A rename makes the new and removes the old.
+    RenameReplaces,
+    /// An answer that everything is gone is believed at once.
+    NoDoubt,
+    /// A resource is settled before it is healthy.
+    SettledBeforeHealthy,
+    /// A planner's panic takes the run with it.
+    PanicEndsRun,
+    /// A removal is decided from the first look alone.
+    NoSecondLook,
+    /// A group's health is remembered, not looked at.
+    GroupFromMemory,
+    /// Groups are not looked at at all.
+    NoGroups,
+    /// Success is said once everything was applied, without a look at the whole.
+    SuccessUnseen,
+    /// A newer commit does not stop the run of an older one.
+    OlderRunGoesOn,
+    /// The lease is not asked for before a write.
+    NoFence,
+    /// A system that is away is asked without end.
+    NoBudget,
+    /// A commit that goes back is taken.
+    RewindTaken,
+    /// What was left pending is forgotten.
+    PendingForgotten,
+    /// What did not converge is not tried again.
+    NeverAgain,
+    /// Drift is not looked for.
+    NoDrift,
+    /// A status may always be followed by another.
+    FinalsOverwritten,
+    /// Secrets stand in errors and nobody takes them out.
+    SecretsTold,
+    /// A pause holds nothing.
+    PauseIgnored,
+}
+
+/// Whether a defect is planted.
+#[cfg(not(feature = "planted"))]
+pub const fn has(_: Defect) -> bool {
+    false
+}
+
+#[cfg(feature = "planted")]
+pub use on::{has, plant};
+
+#[cfg(feature = "planted")]
+mod on {
+    use std::cell::Cell;
+
+    use super::Defect;
+
+    thread_local! {
+        static PLANTED: Cell<Option<Defect>> = const { Cell::new(None) };
+    }
+
+    /// Whether a defect is planted in this thread.
+    pub fn has(defect: Defect) -> bool {
+        PLANTED.get() == Some(defect)
+    }
+
+    /// Plants a defect in this thread, or takes it away.
+    pub fn plant(defect: Option<Defect>) {
+        PLANTED.set(defect);
+    }
+}
