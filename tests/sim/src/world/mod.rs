@@ -1,5 +1,6 @@
 //! The simulated systems, one folder each.
 
+pub mod hosts;
 pub mod kubernetes;
 pub mod machine;
 pub mod proxmox;

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use holdfast_core::ident::Name;
-use holdfast_core::kind::{Kind, Look, Scope, TargetError};
+use holdfast_core::kind::{Look, Scope, TargetError};
 use holdfast_core::mark::Realm;
 use holdfast_core::secret::Secrets;
 use holdfast_proxmox::VirtualMachine;
@@ -244,7 +244,8 @@ impl Proxmox {
         let own = [format!("{vmid}/{}", guest.uuid), format!("{vmid}/new")];
         let mark = marks.iter().find(|mark| own.contains(&mark.object)).or(marks.first());
         let half_made = mark.is_some_and(|mark| mark.object == own[1]);
-        let data = guest.disks.iter().filter(|(_, disk)| !disk.is_cloud_init());
+        let disks = guest.disks.iter().filter(|(_, disk)| !disk.is_cloud_init());
+        let data: BTreeMap<String, u64> = disks.map(|(slot, disk)| (slot.clone(), disk.birth)).collect();
         let tasks: Vec<&str> = self.tasks.values().filter(|task| task.vmid == vmid).map(Task::name).collect();
         let power = if guest.is_on() { "on" } else { "off" };
         let booted = guest.up_since(self.times.boot).is_some_and(|since| since <= self.now);
@@ -252,8 +253,9 @@ impl Proxmox {
             mark: mark.map(ToString::to_string),
             identity: own[usize::from(half_made)].clone(),
             birth: guest.birth,
-            data: data.map(|(slot, disk)| (slot.clone(), disk.birth)).collect(),
-            protected: VirtualMachine::protected(&look::state(vmid, guest)),
+            // The place of a clone to come holds nothing yet, and goes with a clone that fails.
+            protected: !data.is_empty(),
+            data,
             healthy: guest.lock.is_none() && booted,
             content: format!(
                 "{}power: {power}\nseed: {}\ntasks: {}\n",

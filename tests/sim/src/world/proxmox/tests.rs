@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use holdfast_core::ident::{EnvironmentName, Name, SiteName};
-use holdfast_core::kind::{Health, Next, Owner, Seen};
+use holdfast_core::kind::{Health, Kind as _, Next, Owner, Seen};
 use holdfast_proxmox::Bytes;
 use rand::SeedableRng as _;
 use secrecy::SecretString;
