@@ -13,6 +13,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::echo::{self, Encoding};
+
 /// One request as it came in: what a test counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
@@ -41,6 +43,8 @@ pub enum Fault {
     Delay(Duration),
     /// The answer is this, and nothing happened: a 429 with `Retry-After`, a 200 with an empty list.
     Reply { status: u16, headers: &'static [(&'static str, &'static str)], body: &'static str },
+    /// The answer is this status, with the credentials of the request in its text, and nothing happened.
+    Echo { status: u16, encoding: Encoding },
 }
 
 type Matcher = Box<dyn Fn(&Seen) -> bool + Send>;
@@ -59,6 +63,7 @@ struct Inner {
     latency: Duration,
     faults: VecDeque<(Matcher, Fault)>,
     watcher: Option<Watcher>,
+    echoes: Vec<String>,
 }
 
 /// The handle by which a test watches and disturbs one simulator.
@@ -98,6 +103,11 @@ impl Wire {
     /// Takes back what [`Wire::fail_next`] ordered and was not used.
     pub fn clear_faults(&self) {
         self.inner().faults.clear();
+    }
+
+    /// The texts of all answers that repeated credentials.
+    pub fn echoes(&self) -> Vec<String> {
+        self.inner().echoes.clone()
     }
 
     /// Calls `watcher` before and after every request, synchronously: what crash tests hang on.
@@ -268,6 +278,11 @@ async fn disturb(State(wire): State<Wire>, request: Request, next: Next) -> Resp
         Some(Fault::Reply { status, headers, body }) => {
             let code = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             (code, axum::response::AppendHeaders(headers.iter().copied()), body).into_response()
+        }
+        Some(Fault::Echo { status, encoding }) => {
+            let (response, text) = echo::answer(request, status, encoding).await;
+            wire.inner().echoes.push(text);
+            response
         }
         None => next.run(request).await,
     };

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod demo;
+pub mod echo;
 pub mod forge;
 pub mod git;
 pub mod guests;
