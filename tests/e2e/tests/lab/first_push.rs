@@ -1,8 +1,5 @@
 //! One push converges four targets, says so on the commit, and lets no secret out.
 
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use holdfast_lab::demo::example;
@@ -10,6 +7,7 @@ use holdfast_lab::home::{Home, Options};
 use holdfast_lab::proxmox::GuestView;
 
 use super::hosts::{file, host, mode};
+use super::outputs::{Watching, files_below};
 use super::support::{Life, one_final_status, statuses};
 
 const ENVIRONMENTS: [&str; 2] = ["core", "kubernetes"];
@@ -30,7 +28,7 @@ async fn one_push_converges_four_targets() {
     })
     .await;
     life.all_green(&commit, &ENVIRONMENTS).await;
-    let cmdlines = watching.end();
+    let processes = watching.end();
 
     guests_are_as_declared(&life.home);
     hosts_are_as_declared(&life.home).await;
@@ -38,7 +36,7 @@ async fn one_push_converges_four_targets() {
     statuses_were_pending_and_then_final(&life.home, &commit);
 
     let mut told: Vec<(String, Vec<u8>)> =
-        cmdlines.into_iter().map(|line| ("a command line".to_owned(), line)).collect();
+        processes.into_iter().map(|line| ("a command line or an environment".to_owned(), line)).collect();
     told.extend(
         life.service().log().iter().map(|line| ("the log".to_owned(), line.to_string().into_bytes())),
     );
@@ -174,49 +172,4 @@ fn statuses_were_pending_and_then_final(home: &Home, commit: &str) {
     assert_eq!(last("validate"), "valid: 14 resources in 2 environments");
     assert_eq!(last("core"), "converged: 6 resources, 6 changed");
     assert_eq!(last("kubernetes"), "converged: 8 resources, 8 changed");
-}
-
-/// Reads every file below a folder.
-fn files_below(folder: &Path, into: &mut Vec<(String, Vec<u8>)>) {
-    for entry in std::fs::read_dir(folder).expect("the state folder can be read").flatten() {
-        if entry.path().is_dir() {
-            files_below(&entry.path(), into);
-        } else if let Ok(bytes) = std::fs::read(entry.path()) {
-            into.push((entry.path().display().to_string(), bytes));
-        }
-    }
-}
-
-/// Reads the command lines and environments of all processes of this machine, again and again.
-struct Watching {
-    over: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<std::collections::BTreeSet<Vec<u8>>>,
-}
-
-impl Watching {
-    fn start() -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let done = Arc::clone(&over);
-        let thread = std::thread::spawn(move || {
-            let mut lines = std::collections::BTreeSet::new();
-            while !done.load(Ordering::Relaxed) {
-                for entry in std::fs::read_dir("/proc").expect("this is Linux").flatten() {
-                    // Processes that end meanwhile have none.
-                    lines.extend(std::fs::read(entry.path().join("cmdline")));
-                }
-                // Not too often: reading /proc costs those who are watched.
-                std::thread::park_timeout(Duration::from_millis(5));
-            }
-            lines
-        });
-        Self { over, thread }
-    }
-
-    fn end(self) -> std::collections::BTreeSet<Vec<u8>> {
-        self.over.store(true, Ordering::Relaxed);
-        let lines = self.thread.join().expect("it does not panic");
-        let ours = |line: &Vec<u8>| line.windows(8).any(|window| window == b"holdfast");
-        assert!(lines.iter().any(ours), "the service's command line was seen");
-        lines
-    }
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod adoption;
 #[cfg(test)]
+mod canary;
+#[cfg(test)]
 mod crash;
 #[cfg(test)]
 mod drift;
@@ -15,9 +17,13 @@ mod history;
 #[cfg(test)]
 mod hosts;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod mistakes;
 #[cfg(test)]
 mod newest;
+#[cfg(test)]
+mod outputs;
 #[cfg(test)]
 mod removal;
 #[cfg(test)]

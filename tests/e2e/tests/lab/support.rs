@@ -56,6 +56,12 @@ impl Life {
         self.service.insert(service.expect("the service starts"))
     }
 
+    /// Starts the service by a command line that [`service::command`] began.
+    pub(crate) fn start_by(&mut self, command: tokio::process::Command) {
+        assert!(self.service.is_none(), "the service runs already");
+        self.service = Some(Service::spawn(command, |_| {}).expect("the service starts"));
+    }
+
     /// A home, its service, and the repository as `fill` leaves it, pushed. Gives the commit as well.
     pub(crate) async fn begin(options: &Options, fill: impl FnOnce(&Home)) -> (Self, String) {
         let mut life = Self::furnish(options).await;
