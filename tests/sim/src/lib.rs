@@ -7,6 +7,23 @@
 //!                 checks at every effect, and at the end against a run of the same commits without faults
 //! ```
 
+pub mod campaign;
+pub mod checks;
+pub mod events;
+pub mod faults;
+pub mod home;
+pub mod life;
 pub mod model;
+mod noted;
+pub mod oracle;
+pub mod place;
+pub mod ports;
+pub mod run;
+pub mod shrink;
+pub mod simulated;
+mod stage;
+pub mod trace;
+pub mod truth;
 pub mod wire;
+pub mod workload;
 pub mod world;

@@ -1,0 +1,99 @@
+//! I6: a read that failed, was partial or is implausibly empty never counts as absence.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use holdfast_core::ident::{EnvironmentName, KindName, Name};
+
+use super::{Effect, Facts, Finding, How};
+
+type Sight = (u8, EnvironmentName, KindName);
+
+/// What each process was told last.
+#[derive(Default)]
+pub(super) struct Looks {
+    /// Whether its last look at all of a kind was whole.
+    whole: BTreeMap<Sight, bool>,
+    /// The names that it was told absent although they are there.
+    lied: BTreeMap<Sight, BTreeSet<Name>>,
+}
+
+impl Looks {
+    pub(super) fn looked(
+        &mut self,
+        process: u8,
+        environment: &EnvironmentName,
+        kind: &KindName,
+        whole: bool,
+    ) {
+        self.whole.insert((process, environment.clone(), kind.clone()), whole);
+    }
+
+    pub(super) fn lied<'a>(
+        &mut self,
+        process: u8,
+        environment: &EnvironmentName,
+        kind: &KindName,
+        asked: impl Iterator<Item = &'a Name>,
+        lied: &[Name],
+    ) {
+        let told = self.lied.entry((process, environment.clone(), kind.clone())).or_default();
+        for name in asked {
+            told.remove(name);
+        }
+        told.extend(lied.iter().cloned());
+    }
+
+    pub(super) fn effect(&self, facts: &Facts, effect: &Effect<'_>) -> Finding {
+        let Some(actor) = effect.actor.filter(|_| effect.how == How::Write) else { return Finding::Silent };
+        let sight = (actor.process, actor.id.environment.clone(), actor.id.kind.clone());
+        let mut finding = Finding::Silent;
+        let lied = self.lied.get(&sight).is_some_and(|names| names.contains(&actor.id.name));
+        if lied {
+            let known = facts.known.get(&actor.id.environment);
+            finding = Finding::Holds;
+            if known.is_some_and(|known| known.contains(&actor.id)) {
+                return Finding::Breach(format!(
+                    "`{}` was done after a list without it, although the journal knows it",
+                    actor.what
+                ));
+            }
+        }
+        if let Some((key, _)) = effect.gone().next() {
+            finding = Finding::Holds;
+            if self.whole.get(&sight) == Some(&false) {
+                return Finding::Breach(format!("{key} went after a look that was not whole"));
+            }
+        }
+        finding
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{World, environment, id, object};
+    use super::*;
+
+    #[test]
+    fn nothing_goes_after_half_a_look_and_nothing_is_made_after_an_empty_one() {
+        let mut world = World::new();
+        let kind = KindName::fixed("VaultPolicy");
+        let web = object("home/core/VaultPolicy/web@web", "web", "a");
+        let mut looks = Looks::default();
+        let removal = |world: &World, looks: &Looks| {
+            world.write("web", How::Write, &[("web", &web)], &None).check(|f, e| looks.effect(f, e))
+        };
+        looks.looked(1, &environment(), &kind, true);
+        assert_eq!(removal(&world, &looks), Finding::Holds);
+        looks.looked(1, &environment(), &kind, false);
+        assert!(matches!(removal(&world, &looks), Finding::Breach(_)));
+        let making = |world: &World, looks: &Looks| {
+            world.write("web", How::Write, &[], &Some(("web", &web))).check(|f, e| looks.effect(f, e))
+        };
+        assert_eq!(making(&world, &looks), Finding::Silent);
+        let name = id("web").name;
+        looks.lied(1, &environment(), &kind, [&name].into_iter(), std::slice::from_ref(&name));
+        assert_eq!(making(&world, &looks), Finding::Holds, "nobody could know");
+        world.0.known.insert(environment(), BTreeSet::from([id("web")]));
+        assert!(matches!(making(&world, &looks), Finding::Breach(_)));
+    }
+}

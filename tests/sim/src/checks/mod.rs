@@ -1,0 +1,395 @@
+//! The invariants: what must hold at every instant, checked at every effect and every word that leaves.
+
+mod brake;
+mod data;
+mod facts;
+mod groups;
+mod lease;
+mod looks;
+mod marks;
+mod order;
+mod secrets;
+mod statuses;
+#[cfg(test)]
+mod testing;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use holdfast_core::desired::Desired;
+use holdfast_core::ident::{CommitId, EnvironmentName, KindName, Name, ResourceId};
+use holdfast_core::kind::Risk;
+use holdfast_core::plan::Plan;
+use holdfast_core::report::{Context, Report, Status};
+use holdfast_engine::ports::Epoch;
+
+pub use facts::{Facts, Pushed};
+pub use secrets::CANARIES;
+
+use crate::model::{Object, Time};
+use crate::wire::Port;
+
+/// The invariants of the reliability page, by their numbers there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Invariant {
+    /// Once the faults stop the world comes to match, and stays; a quiet hour has no write.
+    Converges = 1,
+    /// Nothing is written to, or deleted, that does not carry our mark naming that very object.
+    Marks,
+    /// Nothing that holds data is destroyed or replaced unless a commit names it.
+    Data,
+    /// At most so many of a group are away because of us.
+    Groups,
+    /// Deletions of one commit stay below the brake.
+    Brake,
+    /// A read that failed, was partial or implausibly empty is no absence.
+    Looks,
+    /// No secret leaves.
+    Secrets,
+    /// Every commit ends in one final, truthful status.
+    Statuses,
+    /// Nobody writes who lost the lease.
+    Lease,
+    /// No older commit is applied after a newer one was begun.
+    Order,
+    /// A system that is down blocks only what needs it.
+    Outage,
+    /// A total outage costs at most so many requests as health.
+    Budget,
+    /// A poison commit gets its status, and ends nothing.
+    Poison,
+    /// Twice is once; by way of another commit is the same.
+    Same,
+    /// Without the journal the run still converges, and destroys nothing.
+    Journal,
+}
+
+impl Invariant {
+    pub const ALL: [Self; 15] = [
+        Self::Converges,
+        Self::Marks,
+        Self::Data,
+        Self::Groups,
+        Self::Brake,
+        Self::Looks,
+        Self::Secrets,
+        Self::Statuses,
+        Self::Lease,
+        Self::Order,
+        Self::Outage,
+        Self::Budget,
+        Self::Poison,
+        Self::Same,
+        Self::Journal,
+    ];
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "I{} ({self:?})", *self as u8)
+    }
+}
+
+/// An invariant that did not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Breach {
+    pub invariant: Invariant,
+    pub at: Time,
+    pub what: String,
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {} s: {}", self.invariant, self.at.as_secs(), self.what)
+    }
+}
+
+/// How an effect came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// By a write whose caller waited for it.
+    Write,
+    /// By the second delivery of one.
+    Again,
+    /// By one whose caller had given it up: nobody could hold it back any more.
+    Late,
+    /// By what goes on by itself.
+    Itself,
+    /// By somebody else.
+    Somebody,
+    /// The system came back as it was some time ago.
+    Restored,
+}
+
+/// Who writes what.
+#[derive(Debug, Clone)]
+pub struct Actor {
+    pub process: u8,
+    pub id: ResourceId,
+    /// The step's line.
+    pub what: String,
+    pub risk: Risk,
+}
+
+/// One effect on one system: everything in it before and after.
+pub struct Effect<'a> {
+    pub port: Port,
+    pub at: Time,
+    pub how: How,
+    pub actor: Option<&'a Actor>,
+    pub before: &'a BTreeMap<String, Object>,
+    pub after: &'a BTreeMap<String, Object>,
+}
+
+impl Effect<'_> {
+    /// What is not as before: by key, the object before and after.
+    pub(crate) fn changed(&self) -> impl Iterator<Item = (&String, Option<&Object>, Option<&Object>)> {
+        let keys: BTreeSet<&String> = self.before.keys().chain(self.after.keys()).collect();
+        keys.into_iter()
+            .map(|key| (key, self.before.get(key), self.after.get(key)))
+            .filter(|(_, before, after)| before != after)
+    }
+
+    /// What is not there any more, or is another one under the same key.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = (&String, &Object)> {
+        self.changed().filter_map(|(key, before, after)| {
+            let before = before?;
+            (after.map(|after| after.birth) != Some(before.birth)).then_some((key, before))
+        })
+    }
+
+    /// Whether it is our doing.
+    pub(crate) fn is_ours(&self) -> bool {
+        !matches!(self.how, How::Somebody | How::Restored)
+    }
+}
+
+/// What a check says of one occasion.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// There was nothing to check.
+    Silent,
+    /// It holds, and might not have.
+    Holds,
+    Breach(String),
+}
+
+impl Finding {
+    pub(crate) fn of(breach: Option<String>) -> Self {
+        breach.map_or(Self::Holds, Self::Breach)
+    }
+}
+
+/// The checks of one simulated world.
+#[derive(Clone)]
+pub struct Checks(Arc<Mutex<Book>>);
+
+struct Book {
+    facts: Facts,
+    fired: BTreeMap<Invariant, u64>,
+    breaches: Vec<Breach>,
+    groups: groups::Groups,
+    brake: brake::Brake,
+    looks: looks::Looks,
+    statuses: statuses::Statuses,
+    /// How often something was made and went, by system and key.
+    lives: BTreeMap<(Port, String), (u64, u64)>,
+    /// What somebody else touched.
+    meddled: BTreeSet<(Port, String)>,
+    /// When the world was last touched by anybody but us.
+    touched: Option<Time>,
+}
+
+impl Book {
+    fn find(&mut self, invariant: Invariant, at: Time, finding: Finding) {
+        if finding == Finding::Silent {
+            return;
+        }
+        *self.fired.entry(invariant).or_default() += 1;
+        if let Finding::Breach(what) = finding {
+            self.breaches.push(Breach { invariant, at, what });
+        }
+    }
+}
+
+impl Checks {
+    pub fn new(facts: Facts) -> Self {
+        Self(Arc::new(Mutex::new(Book {
+            facts,
+            fired: BTreeMap::new(),
+            breaches: Vec::new(),
+            groups: groups::Groups::default(),
+            brake: brake::Brake::default(),
+            looks: looks::Looks::default(),
+            statuses: statuses::Statuses::default(),
+            lives: BTreeMap::new(),
+            meddled: BTreeSet::new(),
+            touched: None,
+        })))
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is there now, in one system.
+    pub(crate) fn stands(&self, port: Port, objects: Arc<BTreeMap<String, Object>>) {
+        self.book().facts.objects.insert(port, objects);
+    }
+
+    /// An effect happened.
+    pub(crate) fn effect(&self, effect: &Effect<'_>) {
+        let mut book = self.book();
+        let Book { facts, groups, brake, looks, .. } = &mut *book;
+        let findings = [
+            (Invariant::Marks, marks::effect(facts, effect)),
+            (Invariant::Data, data::effect(facts, effect)),
+            (Invariant::Groups, groups.effect(facts, effect)),
+            (Invariant::Brake, brake.effect(facts, effect)),
+            (Invariant::Looks, looks.effect(facts, effect)),
+            (Invariant::Lease, lease::effect(facts, effect)),
+            (Invariant::Order, order::effect(facts, effect)),
+        ];
+        for (invariant, finding) in findings {
+            book.find(invariant, effect.at, finding);
+        }
+        for (key, before, after) in effect.changed() {
+            let key = (effect.port, key.clone());
+            if !effect.is_ours() {
+                book.meddled.insert(key.clone());
+                book.touched = Some(effect.at);
+            }
+            let (made, gone) = match (before, after) {
+                (None, Some(_)) => (1, 0),
+                (Some(_), None) => (0, 1),
+                (Some(before), Some(after)) if before.birth != after.birth => (1, 1),
+                _ => (0, 0),
+            };
+            let lives = book.lives.entry(key).or_default();
+            (lives.0, lives.1) = (lives.0 + made, lives.1 + gone);
+        }
+    }
+
+    /// A process looked at all of a kind: whether that was whole.
+    pub(crate) fn looked(&self, process: u8, environment: &EnvironmentName, kind: &KindName, whole: bool) {
+        self.book().looks.looked(process, environment, kind, whole);
+    }
+
+    /// Which of the names that were asked for it was told absent although they are there.
+    pub(crate) fn lied<'a>(
+        &self,
+        process: u8,
+        environment: &EnvironmentName,
+        kind: &KindName,
+        asked: impl Iterator<Item = &'a Name>,
+        lied: &[Name],
+    ) {
+        self.book().looks.lied(process, environment, kind, asked, lied);
+    }
+
+    /// A text leaves: into the journal, the log, a status.
+    pub(crate) fn said(&self, at: Time, place: &str, text: &str) {
+        let finding = secrets::said(place, text);
+        self.book().find(Invariant::Secrets, at, finding);
+    }
+
+    /// The forge took a status.
+    pub fn posted(&self, at: Time, commit: &CommitId, context: &Context, status: &Status) {
+        let mut book = self.book();
+        let Book { facts, statuses, .. } = &mut *book;
+        let finding = statuses.posted(facts, commit, context, status);
+        book.find(Invariant::Statuses, at, finding);
+        book.find(Invariant::Secrets, at, secrets::said("a status", &status.description));
+    }
+
+    /// The statuses that stand at the end.
+    pub(crate) fn statuses_end(&self, at: Time) {
+        let mut book = self.book();
+        for finding in book.statuses.end() {
+            book.find(Invariant::Statuses, at, finding);
+        }
+    }
+
+    /// The status that the forge shows.
+    pub fn shown(&self, commit: &CommitId, context: &Context) -> Option<Status> {
+        self.book().statuses.shown(commit, context)
+    }
+
+    pub(crate) fn leased(&self, process: u8, environment: &EnvironmentName, epoch: Epoch) {
+        self.book().facts.leased(process, environment, epoch);
+    }
+
+    pub(crate) fn run_started(&self, process: u8, commit: &CommitId, plan: &Plan) {
+        self.book().facts.run_started(process, commit, &plan.environment);
+    }
+
+    pub(crate) fn run_finished(&self, report: &Report) {
+        self.book().facts.run_finished(report);
+    }
+
+    /// The journal was lost: epochs begin anew, and nothing is known.
+    pub(crate) fn journal_lost(&self) {
+        self.book().facts.journal_lost();
+    }
+
+    /// A commit was made.
+    pub(crate) fn committed(&self, commit: CommitId, pushed: Pushed) {
+        self.book().facts.commits.insert(commit, pushed);
+    }
+
+    pub(crate) fn knows(&self, commit: &CommitId) -> bool {
+        self.book().facts.commits.contains_key(commit)
+    }
+
+    /// What a commit wants of an environment.
+    pub(crate) fn desired(&self, commit: &CommitId, environment: &EnvironmentName) -> Option<Arc<Desired>> {
+        self.book().facts.desired(commit, environment).cloned()
+    }
+
+    /// A commit becomes the head of the branch.
+    pub(crate) fn head(&self, commit: &CommitId) {
+        self.book().facts.head(commit);
+    }
+
+    /// A finding of the frame itself.
+    pub(crate) fn find(&self, invariant: Invariant, at: Time, breach: Option<String>) {
+        self.book().find(invariant, at, Finding::of(breach));
+    }
+
+    /// When anybody but us touched the world last.
+    pub(crate) fn touched(&self) -> Option<Time> {
+        self.book().touched
+    }
+
+    /// Whether somebody else ever changed what stands there.
+    pub(crate) fn touched_by_others(&self) -> bool {
+        !self.book().meddled.is_empty()
+    }
+
+    /// Something happened outside that a success may not know of.
+    pub(crate) fn touch(&self, at: Time) {
+        self.book().touched = Some(at);
+    }
+
+    pub fn breaches(&self) -> Vec<Breach> {
+        self.book().breaches.clone()
+    }
+
+    pub fn is_clean(&self) -> bool {
+        self.book().breaches.is_empty()
+    }
+
+    /// How often each invariant had something to check.
+    pub fn fired(&self) -> BTreeMap<Invariant, u64> {
+        self.book().fired.clone()
+    }
+
+    pub(crate) fn lives(&self) -> BTreeMap<(Port, String), (u64, u64)> {
+        self.book().lives.clone()
+    }
+
+    pub(crate) fn meddled(&self) -> BTreeSet<(Port, String)> {
+        self.book().meddled.clone()
+    }
+}

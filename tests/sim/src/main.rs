@@ -1,0 +1,139 @@
+//! The simulation at a shell: many seeds, one seed with everything that happened, the smallest world that still fails.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use holdfast_sim::campaign::{Tally, run_seeds};
+use holdfast_sim::checks::Invariant;
+use holdfast_sim::faults::FaultKind;
+use holdfast_sim::oracle::run_and_compare;
+use holdfast_sim::run::{Case, run};
+use holdfast_sim::shrink::{describe, shrink};
+
+/// Runs the real engine over simulated worlds.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs seeds, `FROM..TO`, and says which of them break an invariant.
+    Run {
+        seeds: String,
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+        /// Ends after so many seeds have failed.
+        #[arg(long, default_value_t = 20)]
+        failures: usize,
+    },
+    /// Runs one seed, and prints everything that happened.
+    Replay {
+        seed: u64,
+        /// Runs its commits without faults.
+        #[arg(long)]
+        undisturbed: bool,
+    },
+    /// Takes commits, events and faults out of a seed while it still fails, and prints what is left.
+    Shrink { seed: u64 },
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let clean = match Arguments::parse().command {
+        Command::Run { seeds, threads, failures } => many(&seeds, threads, failures)?,
+        Command::Replay { seed, undisturbed } => replay(seed, undisturbed)?,
+        Command::Shrink { seed } => smallest(seed)?,
+    };
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn many(seeds: &str, threads: usize, failures: usize) -> anyhow::Result<bool> {
+    let (from, to) =
+        seeds.split_once("..").ok_or_else(|| anyhow::anyhow!("seeds are written as `0..1000`"))?;
+    let (from, to): (u64, u64) = (from.parse()?, to.parse()?);
+    let began = tokio::time::Instant::now();
+    let mut said = Duration::ZERO;
+    let mut out = std::io::stdout();
+    let tally = run_seeds(from..to, threads, |tally| {
+        let since = began.elapsed();
+        if since >= said + Duration::from_secs(10) {
+            said = since;
+            // Where nobody listens any more, the exit code still tells.
+            drop(writeln!(
+                out,
+                "{} seeds, {} failed, {:.0} a second",
+                tally.seeds,
+                tally.failures.len(),
+                rate(tally, since)
+            ));
+        }
+        tally.failures.len() < failures
+    });
+    let since = began.elapsed();
+    for (seed, breaches) in &tally.failures {
+        for breach in breaches {
+            writeln!(out, "seed {seed}: {breach}")?;
+        }
+    }
+    for kind in FaultKind::ALL {
+        writeln!(out, "{:>9} {kind}", tally.faults.get(&kind).copied().unwrap_or_default())?;
+    }
+    for invariant in Invariant::ALL {
+        writeln!(out, "{:>9} {invariant}", tally.checks.get(&invariant).copied().unwrap_or_default())?;
+    }
+    writeln!(
+        out,
+        "seeds {from}..{}: {} failed; {:.0} a second on {threads} threads, {:.0} s; {} writes, {} hours simulated; at \
+         most {} s to converge once the faults had stopped",
+        from + tally.seeds,
+        tally.failures.len(),
+        rate(&tally, since),
+        since.as_secs_f64(),
+        tally.writes,
+        tally.time.as_secs() / 3_600,
+        tally.longest.as_secs(),
+    )?;
+    Ok(tally.failures.is_empty())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn rate(tally: &Tally, since: Duration) -> f64 {
+    tally.seeds as f64 / since.as_secs_f64().max(0.001)
+}
+
+fn replay(seed: u64, undisturbed: bool) -> anyhow::Result<bool> {
+    let drawn = Case::of_seed(seed);
+    let case =
+        Case { whole_trace: true, hears: true, ..if undisturbed { drawn.undisturbed() } else { drawn } };
+    let outcome = if undisturbed { run(&case) } else { run_and_compare(&case) };
+    let mut out = std::io::stdout();
+    writeln!(out, "{}", describe(&case))?;
+    for line in &outcome.trace {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out, "trace {:016x}", outcome.hash)?;
+    for breach in &outcome.breaches {
+        writeln!(out, "seed {seed}: {breach}")?;
+    }
+    Ok(outcome.is_clean())
+}
+
+fn smallest(seed: u64) -> anyhow::Result<bool> {
+    let mut out = std::io::stdout();
+    let Some((case, outcome)) = shrink(&Case::of_seed(seed)) else {
+        writeln!(out, "seed {seed} breaks nothing")?;
+        return Ok(true);
+    };
+    let outcome_whole = run_and_compare(&Case { whole_trace: true, ..case.clone() });
+    for line in &outcome_whole.trace {
+        writeln!(out, "{line}")?;
+    }
+    writeln!(out, "{}", describe(&case))?;
+    for breach in &outcome.breaches {
+        writeln!(out, "seed {seed}, shrunk: {breach}")?;
+    }
+    Ok(false)
+}

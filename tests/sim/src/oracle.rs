@@ -1,0 +1,146 @@
+//! The differential oracle: a disturbed world ends as an undisturbed one, and by way of other commits as without them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use holdfast_core::mark::Mark;
+
+use crate::checks::{Breach, Invariant};
+use crate::model::Object;
+use crate::run::{Case, Outcome, run};
+use crate::truth::Standing;
+use crate::wire::Port;
+use crate::workload::Workload;
+
+/// Runs a seed's world, and what it is compared with. Gives the disturbed one with everything that was found.
+pub fn run_and_compare(case: &Case) -> Outcome {
+    let mut disturbed = run(case);
+    if !disturbed.is_clean() {
+        return disturbed;
+    }
+    let undisturbed = run(&case.undisturbed());
+    for (invariant, count) in &undisturbed.checks {
+        *disturbed.checks.entry(*invariant).or_default() += count;
+    }
+    let mut found: Vec<String> =
+        undisturbed.breaches.iter().map(|breach| format!("without any fault: {breach}")).collect();
+    if found.is_empty() {
+        found = differences(&disturbed, &undisturbed);
+        // By way of the others, and at once.
+        if found.is_empty() && case.seed.is_multiple_of(4) && case.workload.pushes.len() > 1 {
+            let last = case.workload.pushes.last().cloned();
+            let direct =
+                Case { workload: Workload { pushes: last.into_iter().collect() }, ..case.undisturbed() };
+            found = differences_of_declared(&undisturbed, &run(&direct), case);
+        }
+    }
+    *disturbed.checks.entry(Invariant::Same).or_default() += 1;
+    let at = disturbed.time;
+    disturbed.breaches.extend(found.into_iter().map(|what| Breach { invariant: Invariant::Same, at, what }));
+    disturbed
+}
+
+/// The environments that converged in both.
+fn matched<'a>(one: &'a Outcome, other: &'a Outcome) -> impl Fn(&Object) -> bool + 'a {
+    move |object| {
+        let Some(mark) = object.mark.as_deref().and_then(Mark::parse) else { return false };
+        let stands =
+            |outcome: &Outcome| outcome.standings.get(&mark.id.environment) == Some(&Standing::Matches);
+        stands(one) && stands(other)
+    }
+}
+
+fn differences(disturbed: &Outcome, undisturbed: &Outcome) -> Vec<String> {
+    let counts = matched(disturbed, undisturbed);
+    let mut found = Vec::new();
+    let nothing = BTreeMap::new();
+    for port in Port::TARGETS {
+        let here = disturbed.objects.get(&port).map_or(&nothing, |objects| objects);
+        let there = undisturbed.objects.get(&port).map_or(&nothing, |objects| objects);
+        let meddled = |key: &String| disturbed.meddled.contains(&(port, key.clone()));
+        for (key, object) in here.iter().filter(|(key, object)| counts(object) && !meddled(key)) {
+            match there.get(key) {
+                None => found.push(format!("{port:?} {key} stands, and would not without faults")),
+                Some(other) if alike(&other.content) != alike(&object.content) => found.push(format!(
+                    "{port:?} {key} is `{}`, and would be `{}` without faults",
+                    object.content, other.content
+                )),
+                Some(_) => {}
+            }
+        }
+        for (key, _) in there.iter().filter(|(key, object)| counts(object) && !meddled(key)) {
+            if !here.contains_key(key) {
+                found.push(format!("{port:?} {key} is missing, and would stand without faults"));
+            }
+        }
+    }
+    for ((port, key), (made, gone)) in &disturbed.lives {
+        if disturbed.meddled.contains(&(*port, key.clone())) {
+            continue;
+        }
+        let (made_there, gone_there) =
+            undisturbed.lives.get(&(*port, key.clone())).copied().unwrap_or_default();
+        if *made > made_there.max(1) || *gone > gone_there.max(u64::from(*made > made_there)) {
+            found.push(format!(
+                "{port:?} {key} came {made} times and went {gone} times; without faults {made_there} and {gone_there}"
+            ));
+        }
+    }
+    found
+}
+
+/// What the last commit declares is the same whether it came after others or alone.
+fn differences_of_declared(after_others: &Outcome, alone: &Outcome, case: &Case) -> Vec<String> {
+    if !alone.breaches.is_empty() {
+        return alone.breaches.iter().map(|breach| format!("the last commit alone: {breach}")).collect();
+    }
+    let counts = matched(after_others, alone);
+    let renamed = case
+        .workload
+        .pushes
+        .last()
+        .and_then(|push| push.body.sketch())
+        .is_some_and(|sketch| sketch.rooms.values().any(|room| !room.moved.is_empty()));
+    let mut found = Vec::new();
+    for port in Port::TARGETS {
+        let Some(alone) = alone.objects.get(&port) else { continue };
+        for (key, object) in alone.iter().filter(|(_, object)| counts(object)) {
+            let other = after_others.objects.get(&port).and_then(|objects| objects.get(key));
+            // A mark keeps the old name until the object changes for another reason.
+            if renamed && other.is_some() {
+                continue;
+            }
+            if other.map(|other| alike(&other.content)) != Some(alike(&object.content)) {
+                found.push(format!(
+                    "{port:?} {key} is {:?} after the other commits, and {:?} after the last one alone",
+                    other.map(|other| &other.content),
+                    object.content
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// A content without what each object is given for itself when it is made: uuids, addresses of cards, keys.
+fn alike(content: &str) -> String {
+    const LONG: usize = 12;
+    let mut text = String::with_capacity(content.len());
+    let mut run = String::new();
+    for one in content.chars().chain(['\n']) {
+        if one.is_ascii_hexdigit() || matches!(one, ':' | '-') {
+            run.push(one);
+            continue;
+        }
+        let is_given = run.len() >= LONG && run.chars().any(|one| one.is_ascii_digit());
+        text.push_str(if is_given { "#" } else { &run });
+        run.clear();
+        text.push(one);
+    }
+    text
+}
+
+/// The longest that any world took to converge once its faults had stopped.
+pub fn longest(outcomes: &[Outcome]) -> Duration {
+    outcomes.iter().filter_map(|outcome| outcome.converged_in).max().unwrap_or_default()
+}

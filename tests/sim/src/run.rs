@@ -1,0 +1,336 @@
+//! A seed from beginning to end: commits and faults, the faults stop, it converges, an hour of quiet, and the comparison
+//! with a run without faults.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use holdfast_core::ident::EnvironmentName;
+use holdfast_core::report::{Context, StatusState};
+
+use crate::checks::{Breach, Invariant};
+use crate::events::{self, Event};
+use crate::faults::{FaultKind, Faults, Strike};
+use crate::life::{Rig, hear};
+use crate::model::{Object, Time};
+use crate::stage::Stage;
+use crate::truth::Standing;
+use crate::wire::Port;
+use crate::workload::expect::{Expectation, Follower, whichever};
+use crate::workload::{Body, Workload};
+
+/// How long a world may take to converge once nothing fails any more.
+const WITHIN: Duration = Duration::from_hours(10);
+/// How often it is looked whether it has.
+const LOOK_EVERY: Duration = Duration::from_secs(40);
+/// The quiet hour.
+const QUIET: Duration = Duration::from_hours(1);
+
+/// When a commit is pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// At its time, whatever became of the one before.
+    AsDrawn,
+    /// Once the one before came to its end.
+    WhenSettled,
+}
+
+/// Everything that decides what happens in a world.
+#[derive(Clone)]
+pub struct Case {
+    pub seed: u64,
+    pub workload: Workload,
+    pub faults: Faults,
+    /// What happens beside, the pushes of the workload among it.
+    pub events: Vec<(Time, Event)>,
+    /// When the faults stop.
+    pub end: Time,
+    pub pace: Pace,
+    pub rig: Rig,
+    /// Whether the service's log is listened to.
+    pub hears: bool,
+    /// Whether the whole trace is kept.
+    pub whole_trace: bool,
+}
+
+impl Case {
+    /// A seed's own world.
+    pub fn of_seed(seed: u64) -> Self {
+        let workload = crate::workload::draw(seed);
+        let (events, end) = events::draw(seed, &workload);
+        Self {
+            seed,
+            workload,
+            faults: Faults::swarm(seed),
+            events,
+            end,
+            pace: Pace::AsDrawn,
+            rig: Rig::default(),
+            hears: seed.is_multiple_of(8),
+            whole_trace: false,
+        }
+    }
+
+    /// The same commits, one after the other, and nothing fails.
+    #[must_use]
+    pub fn undisturbed(&self) -> Self {
+        Self {
+            faults: Faults::none(self.seed),
+            events: Vec::new(),
+            end: Time::ZERO,
+            pace: Pace::WhenSettled,
+            hears: false,
+            whole_trace: false,
+            ..self.clone()
+        }
+    }
+
+    /// A fixed list of commits with a fixed choice of faults: each is pushed once the one before came to its end.
+    pub fn fixed(workload: Workload, faults: Faults) -> Self {
+        Self {
+            seed: 0,
+            workload,
+            faults,
+            events: Vec::new(),
+            end: Time::ZERO,
+            pace: Pace::WhenSettled,
+            rig: Rig::default(),
+            hears: true,
+            whole_trace: false,
+        }
+    }
+}
+
+/// What came of a world.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    pub breaches: Vec<Breach>,
+    /// Two equal hashes, two equal runs.
+    pub hash: u64,
+    pub trace: Vec<String>,
+    pub faults: BTreeMap<FaultKind, u64>,
+    pub checks: BTreeMap<Invariant, u64>,
+    pub strikes: BTreeSet<Strike>,
+    /// Writes through any port.
+    pub writes: u64,
+    /// The world's time at its end.
+    pub time: Time,
+    /// How long it took to converge once the faults had stopped.
+    pub converged_in: Option<Time>,
+    /// What stands at the end, and how often each came and went.
+    pub objects: BTreeMap<Port, Arc<BTreeMap<String, Object>>>,
+    pub(crate) lives: BTreeMap<(Port, String), (u64, u64)>,
+    pub(crate) meddled: BTreeSet<(Port, String)>,
+    /// How each environment stood at the end.
+    pub(crate) standings: BTreeMap<EnvironmentName, Standing>,
+}
+
+impl Outcome {
+    pub fn is_clean(&self) -> bool {
+        self.breaches.is_empty()
+    }
+}
+
+/// Runs one world.
+pub fn run(case: &Case) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime without any input or output can always be built");
+    runtime.block_on(run_here(case))
+}
+
+async fn run_here(case: &Case) -> Outcome {
+    let mut stage = Stage::new(case.seed, case.workload.clone(), case.faults.clone(), case.rig.clone());
+    if case.whole_trace {
+        stage.home.wire.keep_whole_trace();
+    }
+    let heard = case.hears.then(|| hear(&stage.home, &stage.scrubber));
+    stage.start(0);
+    let mut converged_in = None;
+    match case.pace {
+        Pace::AsDrawn => {
+            stage.plan(&case.events);
+            stage.until(case.end).await;
+            stage.faults_stop();
+            let from = stage.home.wire.now();
+            let expected = whichever_expected(&stage);
+            if comes_to_rest(&mut stage, &expected, from).await {
+                converged_in = Some(stage.home.wire.now().saturating_sub(from));
+            }
+        }
+        Pace::WhenSettled => {
+            let mut follower = Follower::default();
+            stage.plan(&case.events);
+            for at in 0..case.workload.pushes.len() {
+                for (path, key) in &case.workload.pushes[at].rotates {
+                    let rotate = Event::Rotate { path: path.clone(), key: key.clone() };
+                    stage.later(stage.home.wire.now(), rotate);
+                }
+                stage.later(stage.home.wire.now(), Event::Push { at, wakes: true });
+                stage.until(stage.home.wire.now() + Duration::from_secs(1)).await;
+                let sketch = case.workload.pushes[at].body.sketch();
+                let expected = sketch.map(|sketch| follower.follow(sketch)).unwrap_or_default();
+                let from = stage.home.wire.now();
+                if !comes_to_rest(&mut stage, &expected, from).await {
+                    break;
+                }
+                converged_in = Some(stage.home.wire.now().saturating_sub(from));
+            }
+        }
+    }
+    if stage.home.checks.is_clean() {
+        quiet_hour(&mut stage).await;
+    }
+    let standings = standings(&stage).await;
+    let time = stage.home.wire.now();
+    stage.close().await;
+    drop(heard);
+    outcome(&stage, time, converged_in, standings)
+}
+
+fn outcome(
+    stage: &Stage,
+    time: Time,
+    converged_in: Option<Time>,
+    standings: BTreeMap<EnvironmentName, Standing>,
+) -> Outcome {
+    let (wire, checks) = (&stage.home.wire, &stage.home.checks);
+    Outcome {
+        breaches: checks.breaches(),
+        hash: wire.with_trace(crate::trace::Trace::hash),
+        trace: wire.with_trace(|trace| trace.lines().map(str::to_owned).collect()),
+        faults: wire.fired(),
+        checks: checks.fired(),
+        strikes: wire.strikes(),
+        writes: wire.writes(),
+        time,
+        converged_in,
+        objects: stage.home.stands().into_iter().map(|one| (one.port(), one.objects())).collect(),
+        lives: checks.lives(),
+        meddled: checks.meddled(),
+        standings,
+    }
+}
+
+/// What may come of the newest commit, whatever became of those before.
+fn whichever_expected(stage: &Stage) -> BTreeMap<EnvironmentName, Expectation> {
+    let Some((last, _)) = stage.pushed.last_key_value() else { return BTreeMap::new() };
+    let Some(sketch) = stage.workload.pushes[*last].body.sketch() else { return BTreeMap::new() };
+    let before: Vec<_> = stage.pushed.keys().filter(|at| *at != last).collect();
+    let before: Vec<_> =
+        before.into_iter().filter_map(|at| stage.workload.pushes[*at].body.sketch()).collect();
+    whichever(&before, sketch)
+}
+
+/// Waits until the newest commit came to the end that is expected. Says so where it does not in time.
+async fn comes_to_rest(
+    stage: &mut Stage,
+    expected: &BTreeMap<EnvironmentName, Expectation>,
+    from: Time,
+) -> bool {
+    let mut last = "nothing was looked at".to_owned();
+    while stage.home.wire.now() < from + WITHIN {
+        stage.until(stage.home.wire.now() + LOOK_EVERY).await;
+        if !stage.home.checks.is_clean() {
+            return false;
+        }
+        match why_not_at_rest(stage, expected).await {
+            None => {
+                let now = stage.home.wire.now();
+                stage.home.checks.find(Invariant::Converges, now, None);
+                return true;
+            }
+            Some(why) => last = why,
+        }
+    }
+    let now = stage.home.wire.now();
+    stage.home.checks.find(Invariant::Converges, now, Some(format!("it does not come to rest: {last}")));
+    false
+}
+
+/// What is missing until the newest commit has come to its expected end.
+async fn why_not_at_rest(stage: &Stage, expected: &BTreeMap<EnvironmentName, Expectation>) -> Option<String> {
+    let tip = stage.tip()?.clone();
+    let (at, _) = stage.pushed.last_key_value()?;
+    let valid = matches!(stage.workload.pushes[*at].body, Body::Site(_));
+    let shown = |context: &Context| stage.home.checks.shown(&tip, context);
+    let wanted = if valid { StatusState::Success } else { StatusState::Failure };
+    match shown(&Context::Validate) {
+        Some(status) if status.state == wanted => {}
+        status => return Some(format!("{} validate: {status:?}, not {wanted:?}", tip.short())),
+    }
+    if !valid {
+        return None;
+    }
+    let meddled = stage.home.checks.touched_by_others();
+    for environment in stage.wanted().unwrap_or_default() {
+        let Some(status) = shown(&Context::Environment(environment.clone())) else {
+            return Some(format!("{environment} has no status"));
+        };
+        let desired = stage.truth.desired(&tip, &environment)?;
+        let standing = stage.truth.standing(&environment, &desired).await;
+        let expectation = expected.get(&environment).cloned().unwrap_or_default();
+        let may_match = expectation.converges() || expectation.may_converge;
+        let told = format!("`{}: {}`", status.state.as_str(), status.description);
+        let is_held = |held: &[String]| {
+            expectation.holds.iter().any(|phrase| {
+                held.iter().any(|line| line.contains(phrase)) || status.description.contains(phrase)
+            })
+        };
+        let fits = match &standing {
+            Standing::Matches => (may_match || meddled) && status.state == StatusState::Success,
+            // What drifts back again and again is corrected in its time.
+            Standing::Held(held) if held.iter().any(|line| line.contains("drifts back")) => false,
+            // What drifts after a success is told elsewhere: the commit keeps it.
+            Standing::Held(_) if meddled => status.state != StatusState::Pending,
+            Standing::Held(held) => is_held(held) && status.state == StatusState::Failure,
+            Standing::Moving(lines) => {
+                // What a system refuses to do stays to be done.
+                status.state == StatusState::Failure
+                    && expectation.holds.iter().any(|phrase| lines.iter().any(|line| line.contains(phrase)))
+            }
+        };
+        if !fits {
+            return Some(format!(
+                "{environment} stands at {standing:?}, is told {told}, and {expectation:?}"
+            ));
+        }
+    }
+    None
+}
+
+/// An hour in which nothing may be written anywhere but into the journal.
+async fn quiet_hour(stage: &mut Stage) {
+    let ports = [Port::Proxmox, Port::Hosts, Port::Vault, Port::Kubernetes, Port::Forge];
+    let writes = |stage: &Stage| ports.map(|port| stage.home.wire.writes_of(port));
+    // What was put off, and what is to be told, comes first.
+    stage.until(stage.home.wire.now() + Duration::from_mins(10)).await;
+    stage.home.wire.trace("the quiet hour begins");
+    let before = writes(stage);
+    stage.until(stage.home.wire.now() + QUIET).await;
+    let after = writes(stage);
+    let moved: Vec<String> = ports
+        .iter()
+        .zip(before.iter().zip(after))
+        .filter(|(_, (before, after))| *before != after)
+        .map(|(port, (before, after))| format!("{port:?} {}", after - before))
+        .collect();
+    let breach = (!moved.is_empty()).then(|| format!("writes in a quiet hour: {}", moved.join(", ")));
+    let now = stage.home.wire.now();
+    stage.home.checks.find(Invariant::Converges, now, breach);
+    stage.home.checks.statuses_end(now);
+}
+
+async fn standings(stage: &Stage) -> BTreeMap<EnvironmentName, Standing> {
+    let mut standings = BTreeMap::new();
+    let Some(tip) = stage.tip() else { return standings };
+    for environment in stage.wanted().unwrap_or_default() {
+        if let Some(desired) = stage.truth.desired(tip, &environment) {
+            let standing = stage.truth.standing(&environment, &desired).await;
+            standings.insert(environment, standing);
+        }
+    }
+    standings
+}

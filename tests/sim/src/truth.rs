@@ -1,0 +1,157 @@
+//! The truth: how a home compares with a commit, by the shipped planners over whole and true looks.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use holdfast_core::desired::Desired;
+use holdfast_core::ident::{CommitId, EnvironmentName};
+use holdfast_core::plan::{Action, Plan};
+use holdfast_core::report::Report;
+use holdfast_engine::budget::Budget;
+use holdfast_engine::chance::Chance;
+use holdfast_engine::run::preview;
+use holdfast_engine::{Engine, Limits};
+
+use crate::checks::Invariant;
+use crate::home::{Home, kinds, site, stamp_key};
+use crate::model::Time;
+use crate::ports::clock::SimHalt;
+use crate::ports::journal::SimJournal;
+use crate::ports::manifests::SimManifests;
+use crate::ports::repository::SimRepository;
+
+/// No process: its calls never go out.
+const NOBODY: u8 = u8::MAX;
+
+/// Looks at a home without any wire between.
+#[derive(Clone)]
+pub struct Truth {
+    home: Home,
+    engine: Arc<Engine>,
+    /// When each process began its present run.
+    began: Arc<Mutex<BTreeMap<(u8, EnvironmentName), Time>>>,
+}
+
+/// How an environment compares with what is wanted of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// As wanted, and well.
+    Matches,
+    /// Nothing is to be done, since this is held.
+    Held(Vec<String>),
+    /// Something is to be done, or on its way.
+    Moving(Vec<String>),
+}
+
+impl Truth {
+    pub fn new(home: &Home) -> Self {
+        let machine = &home.machines[0];
+        let clock = Arc::new(machine.clock.clone());
+        let engine = Engine {
+            site: site(),
+            kinds: kinds(),
+            repository: Arc::new(SimRepository {
+                remote: home.remote.clone(),
+                mirror: machine.mirror.clone(),
+                catalogue: home.catalogue.clone(),
+                wire: home.wire.clone(),
+                process: NOBODY,
+            }),
+            manifests: Arc::new(SimManifests {
+                catalogue: home.catalogue.clone(),
+                checker: None,
+                kill: Arc::new(|| {}),
+            }),
+            targets: Arc::new(home.targets(None)),
+            journal: Arc::new(SimJournal::open(&home.journal, &home.wire, clock.clone(), NOBODY)),
+            clock,
+            halt: Arc::new(SimHalt::default()),
+            holder: "nobody".to_owned(),
+            budget: Budget::default(),
+            stamp_key: stamp_key(),
+            limits: Limits::default(),
+            chance: Chance::new(0),
+        };
+        Self { home: home.clone(), engine: Arc::new(engine), began: Arc::default() }
+    }
+
+    /// What would have to be done.
+    pub async fn plan(&self, environment: &EnvironmentName, desired: &Desired) -> Plan {
+        preview(&self.engine, environment, desired).await
+    }
+
+    pub async fn standing(&self, environment: &EnvironmentName, desired: &Desired) -> Standing {
+        let plan = self.plan(environment, desired).await;
+        let (mut held, mut moving) = (Vec::new(), Vec::new());
+        for item in &plan.items {
+            let line = |text: &str| format!("{}: {text}", item.id.short());
+            match &item.action {
+                Action::Keep => {}
+                Action::Hold(hold) => {
+                    let reason = hold.reason(environment).to_string();
+                    held.push(line(&reason));
+                }
+                Action::Wait(what) => moving.push(line(what)),
+                Action::Later { needs, .. } => {
+                    let needs: Vec<_> = needs.iter().map(|id| id.short().to_string()).collect();
+                    held.push(line(&format!("waits for {}", needs.join(", "))));
+                }
+                Action::Create(steps)
+                | Action::Adopt(steps)
+                | Action::Update(steps)
+                | Action::Delete(steps) => {
+                    moving.push(line(steps.first().map_or("nothing", |step| &step.text)));
+                }
+            }
+        }
+        if !moving.is_empty() {
+            Standing::Moving(moving)
+        } else if held.is_empty() {
+            Standing::Matches
+        } else {
+            Standing::Held(held)
+        }
+    }
+
+    pub(crate) fn run_started(&self, process: u8, environment: &EnvironmentName) {
+        let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+        began.insert((process, environment.clone()), self.home.wire.now());
+    }
+
+    /// A run says that it was seen to match: it must have, at some moment since the run began. Where nobody else
+    /// touched the world meanwhile, that is now.
+    pub(crate) async fn success(&self, process: u8, report: &Report) {
+        let Report { environment, commit, .. } = report;
+        let now = self.home.wire.now();
+        let began = {
+            let began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
+            began.get(&(process, environment.clone())).copied().unwrap_or_default()
+        };
+        let Some(desired) = self.home.checks.desired(commit, environment) else {
+            self.home.checks.find(
+                Invariant::Statuses,
+                now,
+                Some(format!("{} has no such environment", commit.short())),
+            );
+            return;
+        };
+        let standing = self.standing(environment, &desired).await;
+        let touched = self.home.checks.touched().is_some_and(|touched| touched >= began);
+        let breach = match standing {
+            Standing::Matches => None,
+            _ if touched => return,
+            // What the first run left as it was is told, and no failure.
+            Standing::Held(what) | Standing::Moving(what) => Some(format!(
+                "{} of {environment} is called a success, and it is not: {}",
+                commit.short(),
+                what.join("; ")
+            )),
+        };
+        self.home.checks.find(Invariant::Statuses, now, breach);
+    }
+
+    /// What a commit wants of an environment.
+    pub fn desired(&self, commit: &CommitId, environment: &EnvironmentName) -> Option<Arc<Desired>> {
+        self.home.checks.desired(commit, environment)
+    }
+}
