@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Action, Hold, Item, Observed, decide};
 use crate::desired::{Desired, Farewell};
-use crate::ident::{EnvironmentName, KindName};
+use crate::ident::{EnvironmentName, KindName, ResourceId};
 use crate::kind::{Refusal, Seen};
 use crate::planted::{Defect, has};
 
@@ -14,7 +14,7 @@ const FEW: usize = 3;
 const PERCENT: usize = 10;
 
 /// More than 3 objects and more than 10 % of a kind do not go in one commit, unless it names them. What went before in
-/// this commit counts: a list may have been short at first.
+/// this commit counts: a list may have been short at first. What goes in several steps counts once.
 pub(super) fn brake(
     environment: &EnvironmentName,
     desired: &Desired,
@@ -28,17 +28,20 @@ pub(super) fn brake(
                 && matches!(item.action, Action::Delete(_))
                 && desired.farewell(&item.id) != Farewell::Named
         };
-        let gone = observed.restraint.removed.iter().filter(|id| id.kind == kind).count();
+        let gone: BTreeSet<&ResourceId> =
+            observed.restraint.removed.iter().filter(|id| id.kind == kind).collect();
         let present = observed
             .seen
             .iter()
             .filter(|(id, seen)| {
                 id.environment == *environment && id.kind == kind && matches!(seen, Seen::Present { .. })
             })
-            .count();
-        let now = items.iter().filter(|item| going(item)).count();
-        let (count, all) = (now + gone, present + gone);
-        if now == 0 || count <= FEW || count * 100 <= all * PERCENT || has(Defect::NoBrake) {
+            .map(|(id, _)| id);
+        let now: BTreeSet<&ResourceId> =
+            items.iter().filter(|item| going(item)).map(|item| &item.id).collect();
+        let (count, all) =
+            (now.union(&gone).count(), gone.iter().copied().chain(present).collect::<BTreeSet<_>>().len());
+        if now.is_empty() || count <= FEW || count * 100 <= all * PERCENT || has(Defect::NoBrake) {
             continue;
         }
         for item in items.iter_mut().filter(|item| going(item)) {

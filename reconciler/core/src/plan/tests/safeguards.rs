@@ -44,6 +44,10 @@ fn what_went_before_in_the_same_commit_counts_for_the_brake() {
     assert!(matches!(removal_under(few), Action::Delete(_)), "the third");
     let many = Restraint { removed: removed(3), ..Restraint::default() };
     assert!(matches!(removal_under(many), Action::Hold(Hold::TooRisky(_))), "the fourth");
+    let mut itself: BTreeSet<ResourceId> = removed(2);
+    itself.insert(id("gone"));
+    let itself = Restraint { removed: itself, ..Restraint::default() };
+    assert!(matches!(removal_under(itself), Action::Delete(_)), "what goes in several steps counts once");
 }
 
 #[test]
