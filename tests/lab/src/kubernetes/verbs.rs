@@ -110,6 +110,11 @@ impl Write<'_> {
                 FieldError::invalid("metadata.resourceVersion", "0x0", "must be specified for an update");
             return Err(Failure::invalid(self.resource.kind, self.resource.group, &self.key.name, &[error]));
         }
+        if let Some(uid) = other_uid(&live, &body) {
+            let found = live["metadata"]["uid"].as_str().unwrap_or_default();
+            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
+            return Err(Failure::conflict(self.resource, &self.key.name, &why));
+        }
         self.update(store, &live, body)
     }
 
@@ -208,10 +213,10 @@ impl Write<'_> {
         if given("resourceVersion").is_some_and(|version| live["metadata"]["resourceVersion"] != version) {
             return Err(Failure::stale(resource, &name));
         }
-        if let Some(uid) = given("uid").filter(|uid| live["metadata"]["uid"] != *uid) {
-            let found = live["metadata"]["uid"].as_str().unwrap_or_default();
-            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {found}");
-            return Err(Failure::conflict(resource, &name, &why));
+        // Only a PUT has it as a precondition; to a patch it is a field like others (kubernetes#127625).
+        if let Some(uid) = other_uid(live, &object) {
+            let error = FieldError::invalid("metadata.uid", &format!("{uid:?}"), "field is immutable");
+            return Err(Failure::invalid(resource.kind, resource.group, &name, &[error]));
         }
         keep_servers_fields(live, &mut object);
         checks::admit(resource, &mut object)?;
@@ -273,6 +278,12 @@ impl Write<'_> {
         }
         Ok(live)
     }
+}
+
+/// The uid that a body names, if it is not the object's.
+fn other_uid<'a>(live: &Value, body: &'a Value) -> Option<&'a str> {
+    let uid = body["metadata"]["uid"].as_str().filter(|uid| !uid.is_empty())?;
+    (live["metadata"]["uid"] != uid).then_some(uid)
 }
 
 pub(super) fn namespace_key(name: &str) -> Key {

@@ -184,8 +184,9 @@ async fn an_applied_uid_must_be_the_object_that_is_there() {
     assert_eq!(absent.code, 409);
     apply(&cluster, "holdfast", "", &application("media")).await;
     let other = apply(&cluster, "holdfast", "", &body).await;
-    assert_eq!(other.code, 409);
-    assert!(other.json()["message"].as_str().unwrap().contains("Precondition failed: UID in precondition"));
+    assert_eq!(other.code, 422);
+    assert_eq!(other.json()["details"]["causes"][0]["field"], "metadata.uid");
+    assert!(other.json()["message"].as_str().unwrap().ends_with("field is immutable"));
     let mut stale = application("media");
     stale["metadata"]["resourceVersion"] = json!("1");
     assert_eq!(apply(&cluster, "holdfast", "", &stale).await.code, 409);
