@@ -34,6 +34,9 @@ pub struct Guest {
     pub power: Power,
     /// What the image of its cloud-init drive was made of.
     pub(super) seed: String,
+    /// Its text and that text's digest, kept since they are asked for far more often than they change.
+    text: String,
+    digest: String,
 }
 
 /// A drive.
@@ -86,7 +89,23 @@ impl Guest {
             ha: None,
             power: Power::Off,
             seed: String::new(),
+            text: String::new(),
+            digest: String::new(),
         }
+    }
+
+    /// To be called after each change.
+    pub(super) fn note(&mut self) {
+        let mut text = self.file();
+        self.digest = format!("{:016x}", fnv(&text));
+        let power = if self.is_on() { "on" } else { "off" };
+        let _ = writeln!(text, "power: {power}\nseed: {}", self.seed_is());
+        self.text = text;
+    }
+
+    /// Everything about it that a write can change.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     pub fn is_on(&self) -> bool {
@@ -198,7 +217,7 @@ impl Guest {
     }
 
     /// The configuration as a text, with everything that a write can change.
-    pub(super) fn file(&self) -> String {
+    fn file(&self) -> String {
         let mut text = format!("node: {}\nuuid: {}\n", self.node, self.uuid);
         for (key, value) in &self.config {
             let _ = writeln!(text, "{key}: {value:?}");
@@ -215,8 +234,8 @@ impl Guest {
     }
 
     /// Of the configuration's text: another digest, another configuration.
-    pub fn digest(&self) -> String {
-        format!("{:016x}", fnv(&self.file()))
+    pub fn digest(&self) -> &str {
+        &self.digest
     }
 }
 

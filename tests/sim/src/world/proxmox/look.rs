@@ -201,7 +201,7 @@ pub(super) fn state(vmid: u32, guest: &Guest) -> State {
         mark: None,
         uuid: (!guest.uuid.is_empty()).then(|| guest.uuid.clone()),
         pending,
-        digest: guest.digest(),
+        digest: guest.digest().to_owned(),
         agent_host_key: None,
         agent_address: None,
     }

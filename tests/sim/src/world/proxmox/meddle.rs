@@ -68,6 +68,7 @@ pub(super) fn meddle(world: &mut Proxmox, chance: &mut SmallRng) -> Option<Meddl
             ("protects", true)
         }
     };
+    guest.note();
     Some(Meddling { what: format!("somebody {did} vm {vmid}"), key: vmid.to_string(), needs_a_person })
 }
 
@@ -99,6 +100,7 @@ fn copy(world: &mut Proxmox, from: u32, chance: &mut SmallRng) -> Option<Meddlin
     let name = guest.config.get("name").map_or_else(|| from.to_string(), Clone::clone);
     copy.config.insert("name".to_owned(), format!("Copy-of-VM-{name}"));
     world.guests.insert(vmid, copy);
+    world.note(vmid);
     let what = format!("somebody clones vm {from} to vm {vmid}, notes and all");
     Some(Meddling { what, key: vmid.to_string(), needs_a_person })
 }

@@ -92,6 +92,7 @@ impl Proxmox {
         self.add_guest(vmid, node, &format!("template-{vmid}"), slot, mebibytes);
         let guest = self.guests.get_mut(&vmid).expect("it was just added");
         guest.template = true;
+        guest.note();
     }
 
     /// Puts a guest of somebody else in place, switched off.
@@ -114,6 +115,7 @@ impl Proxmox {
         ] {
             guest.config.insert(key.to_owned(), value);
         }
+        guest.note();
         self.guests.insert(vmid, guest);
     }
 
@@ -135,6 +137,7 @@ impl Proxmox {
         if let Some(guest) = self.guests.get_mut(&vmid) {
             guest.config.insert(key.to_owned(), value.to_owned());
             guest.pending.remove(key);
+            guest.note();
         }
     }
 
@@ -142,6 +145,7 @@ impl Proxmox {
     pub fn lock(&mut self, vmid: u32, lock: Option<&'static str>) {
         if let Some(guest) = self.guests.get_mut(&vmid) {
             guest.lock = lock;
+            guest.note();
         }
     }
 
@@ -149,6 +153,7 @@ impl Proxmox {
     pub fn put_under_ha(&mut self, vmid: u32) {
         if let Some(guest) = self.guests.get_mut(&vmid) {
             guest.ha = Some(if guest.is_on() { "started" } else { "stopped" });
+            guest.note();
         }
     }
 
@@ -180,6 +185,12 @@ impl Proxmox {
             }
         }
         machines
+    }
+
+    fn note(&mut self, vmid: u32) {
+        if let Some(guest) = self.guests.get_mut(&vmid) {
+            guest.note();
+        }
     }
 
     /// A number that was never given out. It grows with time as well, so that a world that was set back to an older
@@ -218,7 +229,9 @@ impl Model for Proxmox {
         step: &Step,
         secrets: &Secrets,
     ) -> Result<Option<String>, TargetError> {
-        self.act(realm, name, step, secrets)
+        let done = self.act(realm, name, step, secrets);
+        self.note(perform::number(step));
+        done
     }
 
     fn followed(&self, _: &Name, step: &Step) -> Option<Result<Option<String>, TargetError>> {
@@ -247,7 +260,6 @@ impl Proxmox {
         let disks = guest.disks.iter().filter(|(_, disk)| !disk.is_cloud_init());
         let data: BTreeMap<String, u64> = disks.map(|(slot, disk)| (slot.clone(), disk.birth)).collect();
         let tasks: Vec<&str> = self.tasks.values().filter(|task| task.vmid == vmid).map(Task::name).collect();
-        let power = if guest.is_on() { "on" } else { "off" };
         let booted = guest.up_since(self.times.boot).is_some_and(|since| since <= self.now);
         Object {
             mark: mark.map(ToString::to_string),
@@ -257,12 +269,7 @@ impl Proxmox {
             protected: !data.is_empty(),
             data,
             healthy: guest.lock.is_none() && booted,
-            content: format!(
-                "{}power: {power}\nseed: {}\ntasks: {}\n",
-                guest.file(),
-                guest.seed_is(),
-                tasks.join(" ")
-            ),
+            content: format!("{}tasks: {}\n", guest.text(), tasks.join(" ")),
             secrets: guest.password.iter().cloned().collect(),
         }
     }

@@ -86,6 +86,7 @@ impl Proxmox {
             self.now = self.now.max(task.ends);
             let (vmid, kind) = (task.vmid, task.kind);
             let end = self.end(task);
+            self.note(vmid);
             if kind.is_some() {
                 self.ends.insert(vmid, end);
             }

@@ -264,6 +264,7 @@ fn a_copied_mark_is_told_and_marks_nothing() {
     let guest = client.world.guest(101).unwrap().clone();
     let copy = client.world.copy(&guest, "pve1", 102, None);
     client.world.guests.insert(102, copy);
+    client.world.note(102);
     let look = client.world.look(&realm(), Scope::All, &BTreeMap::new());
     assert_eq!(look.seen.len(), 1);
     assert!(look.notices[0].contains("vm 102 carries a mark that was copied"), "{:?}", look.notices);
