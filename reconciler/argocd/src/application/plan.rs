@@ -20,23 +20,16 @@ const CASCADE: &str = "resources-finalizer.argocd.argoproj.io";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Step {
-    /// Server-side apply of `metadata` and `spec`.
-    Apply {
-        name: String,
-        object: Value,
-        changes: Vec<Change>,
-    },
-    /// Leaves these finalizers only, so that what was deployed stays.
+    /// Server-side apply of `metadata` and `spec`, onto the very object that was seen: with its uid the server refuses
+    /// one that was made anew since. What is to be made has none, and somebody else's equal values are adopted.
+    Apply { name: String, uid: Option<String>, object: Value, changes: Vec<Change> },
+    /// Leaves these finalizers only, so that what was deployed stays. What is deleted is looked at again first.
     #[serde(rename_all = "camelCase")]
-    KeepResources {
-        name: String,
-        finalizers: Vec<String>,
-        resource_version: String,
-    },
-    Delete {
-        name: String,
-        uid: String,
-    },
+    KeepResources { name: String, finalizers: Vec<String>, resource_version: String },
+    /// Deletes the very version that was seen without a cascade: one that was put on it since would delete everything
+    /// that it deployed.
+    #[serde(rename_all = "camelCase")]
+    Delete { name: String, uid: String, resource_version: String },
 }
 
 impl fmt::Display for Step {
@@ -44,7 +37,7 @@ impl fmt::Display for Step {
         match self {
             Self::Apply { name, .. } => write!(f, "apply application {name}"),
             Self::KeepResources { name, .. } => {
-                write!(f, "take the cascade off application {name}, so that its resources stay")
+                write!(f, "take the cascade off application {name}, so that its resources stay when it goes")
             }
             Self::Delete { name, .. } => write!(f, "delete application {name}, without its resources"),
         }
@@ -73,7 +66,8 @@ pub(super) fn plan(name: &Name, want: Option<&Spec>, seen: Option<&State>) -> Ne
     match (want, seen) {
         (None, None) => Next::Settled,
         (Some(want), None) => {
-            Next::Do(vec![Step::Apply { name: name.to_string(), object: wanted(want), changes: Vec::new() }])
+            let (name, object) = (name.to_string(), wanted(want));
+            Next::Do(vec![Step::Apply { name, uid: None, object, changes: Vec::new() }])
         }
         (Some(want), Some(seen)) => converge(name, want, seen),
         (None, Some(seen)) => remove(name, seen),
@@ -93,7 +87,8 @@ fn converge(name: &Name, want: &Spec, seen: &State) -> Next<Step> {
     let object = wanted(want);
     let changes = differences(&object, seen);
     if !changes.is_empty() {
-        return Next::Do(vec![Step::Apply { name: name.to_string(), object, changes }]);
+        let uid = Some(seen.uid.clone());
+        return Next::Do(vec![Step::Apply { name: name.to_string(), uid, object, changes }]);
     }
     match pending(seen) {
         None => Next::Settled,
@@ -108,22 +103,19 @@ fn converge(name: &Name, want: &Spec, seen: &State) -> Next<Step> {
     }
 }
 
-/// Without cascade: an Application that left the repository takes nothing with it that may hold data.
+/// Without cascade: an Application that left the repository takes nothing with it that may hold data. It is deleted only
+/// from a look that shows no cascade, and as the version of that look.
 fn remove(name: &Name, seen: &State) -> Next<Step> {
     if let Some(since) = &seen.deleting {
         let error = seen.errors.iter().find(|error| error.kind == "DeletionError");
         let why = error.map(|error| format!(": {}", error.message)).unwrap_or_default();
         return Next::Wait(format!("it is being deleted since {since}{why}"));
     }
-    let mut steps = Vec::new();
     let cascades = |finalizer: &String| finalizer.starts_with(CASCADE);
+    let (name, resource_version) = (name.to_string(), seen.resource_version.clone());
     if seen.finalizers.iter().any(cascades) {
-        steps.push(Step::KeepResources {
-            name: name.to_string(),
-            finalizers: seen.finalizers.iter().filter(|finalizer| !cascades(finalizer)).cloned().collect(),
-            resource_version: seen.resource_version.clone(),
-        });
+        let finalizers = seen.finalizers.iter().filter(|finalizer| !cascades(finalizer)).cloned().collect();
+        return Next::Do(vec![Step::KeepResources { name, finalizers, resource_version }]);
     }
-    steps.push(Step::Delete { name: name.to_string(), uid: seen.uid.clone() });
-    Next::Do(steps)
+    Next::Do(vec![Step::Delete { name, uid: seen.uid.clone(), resource_version }])
 }

@@ -50,11 +50,12 @@ pub(super) fn pending(seen: &State) -> Option<Pending> {
     if !compared_to_spec(&seen.spec, sync) {
         return waits(with("argo cd has not compared this spec yet".to_owned(), error.as_deref()));
     }
-    if seen.operation {
-        return waits("argo cd has a sync requested".to_owned());
-    }
+    // The request stands while it runs, of which there is more to tell.
     if let Some(running) = seen.operation_state.as_ref().and_then(running) {
         return waits(running);
+    }
+    if seen.operation {
+        return waits("argo cd has a sync requested".to_owned());
     }
     if let Some(error) = seen.errors.iter().find(|error| error.kind == "SyncError") {
         return Some(Pending::GaveUp(format!("argo cd gave up syncing: {}", error.message)));
@@ -68,7 +69,7 @@ pub(super) fn pending(seen: &State) -> Option<Pending> {
     if let Some(text) = other_revision(&seen.spec, sync) {
         return waits(text);
     }
-    if let Some(failed) = seen.operation_state.as_ref().and_then(|operation| failed(operation, sync)) {
+    if let Some(failed) = failed(seen, sync) {
         return waits(failed);
     }
     if let Some(text) = unhealthy(seen) {
@@ -80,10 +81,9 @@ pub(super) fn pending(seen: &State) -> Option<Pending> {
 /// The status speaks of the spec that is there. `sources` wins over `source`; a hydrated source is compared
 /// as what it became, so only its destination can be.
 fn compared_to_spec(spec: &Map<String, Value>, sync: &Sync) -> bool {
-    let several = spec.get("sources").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
     let fields: &[&str] = if spec.contains_key("sourceHydrator") {
         &["destination", "ignoreDifferences"]
-    } else if several {
+    } else if several(spec).is_some() {
         &["destination", "ignoreDifferences", "sources"]
     } else {
         &["destination", "ignoreDifferences", "source"]
@@ -113,14 +113,46 @@ fn running(operation: &Operation) -> Option<String> {
     }
 }
 
-/// A failed sync counts while it is about the revision that stands; an older one was overtaken.
-fn failed(operation: &Operation, sync: &Sync) -> Option<String> {
+/// A failed sync counts while it is about the sources and the revisions that stand; an older one was overtaken, and one
+/// of sources that were taken back is over: where nothing of it was deployed, Argo CD finds nothing to sync, and lets its
+/// failure stand for ever.
+fn failed(seen: &State, sync: &Sync) -> Option<String> {
+    let operation = seen.operation_state.as_ref()?;
     if !matches!(operation.phase.as_str(), "Failed" | "Error") {
         return None;
     }
-    let compared = sync.revision.as_ref().or(sync.revisions.first());
-    let current = operation.revision.is_none() || operation.revision.as_ref() == compared;
-    current.then(|| with("the last sync failed".to_owned(), operation.message.as_deref()))
+    let same_revision = if operation.revisions.is_empty() || sync.revisions.is_empty() {
+        let compared = sync.revision.as_ref().or(sync.revisions.first());
+        operation.revision.is_none() || operation.revision.as_ref() == compared
+    } else {
+        operation.revisions == sync.revisions
+    };
+    (same_revision && same_sources(&seen.spec, operation))
+        .then(|| with("the last sync failed".to_owned(), operation.message.as_deref()))
+}
+
+/// As Argo CD tells whether it tried something before: by the sources without `targetRevision`, since what it resolved
+/// to is compared. What it does not say counts as the same, and so does a hydrated source, which the spec does not hold.
+fn same_sources(spec: &Map<String, Value>, operation: &Operation) -> bool {
+    if operation.sources.is_empty() || spec.contains_key("sourceHydrator") {
+        return true;
+    }
+    let bare = |source: &Value| {
+        let mut source = essence(source);
+        if let Value::Object(fields) = &mut source {
+            fields.remove("targetRevision");
+        }
+        source
+    };
+    let wanted = match several(spec) {
+        Some(sources) => sources.iter().collect(),
+        None => Vec::from_iter(spec.get("source")),
+    };
+    wanted.into_iter().map(bare).eq(operation.sources.iter().map(bare))
+}
+
+fn several(spec: &Map<String, Value>) -> Option<&Vec<Value>> {
+    spec.get("sources").and_then(Value::as_array).filter(|list| !list.is_empty())
 }
 
 fn not_synced(seen: &State, sync: &Sync) -> String {
@@ -138,7 +170,7 @@ fn not_synced(seen: &State, sync: &Sync) -> String {
         Some(automated) if seen.only_pruning && automated["prune"] != true => {
             format!("{says}; it would have to be pruned, and `syncPolicy.automated.prune` is off")
         }
-        Some(_) => match seen.operation_state.as_ref().and_then(|operation| failed(operation, sync)) {
+        Some(_) => match failed(seen, sync) {
             Some(failed) => format!("{says}; {failed}"),
             None => says,
         },
@@ -147,8 +179,7 @@ fn not_synced(seen: &State, sync: &Sync) -> String {
 
 /// Where the spec names a commit in full, that commit must be the one that was compared.
 fn other_revision(spec: &Map<String, Value>, sync: &Sync) -> Option<String> {
-    let sources = spec.get("sources").and_then(Value::as_array).filter(|list| !list.is_empty());
-    let pairs: Vec<(&Value, Option<&String>)> = match sources {
+    let pairs: Vec<(&Value, Option<&String>)> = match several(spec) {
         Some(sources) => {
             sources.iter().enumerate().map(|(at, source)| (source, sync.revisions.get(at))).collect()
         }

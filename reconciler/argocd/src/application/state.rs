@@ -24,7 +24,7 @@ pub struct State {
     /// The fields that Holdfast applied last.
     pub owned: Vec<Path>,
     pub spec: Map<String, Value>,
-    /// An operation was requested and has not begun.
+    /// An operation was requested. It stands for all of its run, and while it waits to be tried again.
     pub operation: bool,
     pub sync: Option<Sync>,
     pub health: Option<Health>,
@@ -76,6 +76,10 @@ pub struct Operation {
     pub retries: u64,
     /// What it synced to, the first source's where there are several.
     pub revision: Option<String>,
+    /// One a source, where there are several.
+    pub revisions: Vec<String>,
+    /// What it synced; none where Argo CD does not say.
+    pub sources: Vec<Value>,
 }
 
 /// One of `status.conditions`.
@@ -163,15 +167,36 @@ impl Sync {
 
 impl Operation {
     fn read(phase: String, state: &Value) -> Self {
-        let result = &state["syncResult"];
+        // One that ended before it had a result says only what was asked for.
+        let said = [&state["syncResult"], &state["operation"]["sync"]];
+        let revisions = |from: &Value| -> Vec<String> {
+            list(&from["revisions"]).map(|revision| text(revision).unwrap_or_default()).collect()
+        };
+        let revisions = said.iter().map(|from| revisions(from)).find(|found| !found.is_empty());
+        let revisions = revisions.unwrap_or_default();
+        let revision = said.iter().find_map(|from| text(&from["revision"]));
         Self {
             phase,
             message: text(&state["message"]),
             finished_at: text(&state["finishedAt"]),
             retries: state["retryCount"].as_u64().unwrap_or(0),
-            revision: text(&result["revision"]).or_else(|| text(&result["revisions"][0])),
+            revision: revision.or_else(|| revisions.first().cloned()),
+            revisions,
+            sources: said
+                .iter()
+                .map(|from| sources(from))
+                .find(|found| !found.is_empty())
+                .unwrap_or_default(),
         }
     }
+}
+
+/// `sources`, or the one `source` where there are none. With several, Go writes an empty single one as well.
+fn sources(from: &Value) -> Vec<Value> {
+    let several: Vec<Value> = list(&from["sources"]).cloned().collect();
+    let one =
+        Some(&from["source"]).filter(|source| source["repoURL"].as_str().is_some_and(|url| !url.is_empty()));
+    if several.is_empty() { one.into_iter().cloned().collect() } else { several }
 }
 
 impl Condition {

@@ -59,6 +59,11 @@ impl Answer {
                     format!("it changed since it was looked at: {}", self.words()),
                 ),
             },
+            // The uid that was applied is not that of what is there (kubernetes#127625).
+            422 if self.causes().any(|cause| cause["field"] == "metadata.uid") => TargetError::unavailable(
+                doing,
+                format!("another one of its name was made since it was looked at: {}", self.words()),
+            ),
             410 => TargetError::unavailable(doing, self.words()),
             401 => TargetError::rejected(
                 doing,
@@ -70,9 +75,8 @@ impl Answer {
 
     /// `kubectl-edit manages .spec.project`, for all fields that others own.
     fn conflicts(&self) -> Option<String> {
-        let causes = self.body["details"]["causes"].as_array()?;
-        let fields: Vec<String> = causes
-            .iter()
+        let fields: Vec<String> = self
+            .causes()
             .filter(|cause| cause["reason"] == "FieldManagerConflict")
             .map(|cause| {
                 let message = cause["message"].as_str().unwrap_or_default();
@@ -88,6 +92,10 @@ impl Answer {
                 fields.join(", ")
             )
         })
+    }
+
+    fn causes(&self) -> impl Iterator<Item = &Value> {
+        self.body["details"]["causes"].as_array().into_iter().flatten()
     }
 
     fn words(&self) -> String {

@@ -146,9 +146,16 @@ impl Client {
         self.send(request, doing).await
     }
 
-    /// Deletes the object if it is still the very one that was seen.
-    pub(crate) async fn delete(&self, name: &str, uid: &str, doing: &str) -> Result<Answer, TargetError> {
-        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    /// Deletes the object if it is still the very one, and the very version, that was seen.
+    pub(crate) async fn delete(
+        &self,
+        name: &str,
+        uid: &str,
+        resource_version: &str,
+        doing: &str,
+    ) -> Result<Answer, TargetError> {
+        let preconditions =
+            Preconditions { uid: Some(uid.to_owned()), resource_version: Some(resource_version.to_owned()) };
         let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let request = self.request().delete(name, &params);
         let request = request.map_err(|error| TargetError::rejected(doing, error))?;

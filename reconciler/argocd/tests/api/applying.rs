@@ -105,47 +105,73 @@ async fn what_the_server_refuses_is_said_in_its_words() {
 }
 
 #[tokio::test]
-async fn a_deletion_takes_the_cascade_off_first_and_names_the_very_object() {
+async fn an_update_names_the_very_object_that_was_seen() {
+    let server = Server::start().await;
+    let kind = server.kind();
+    let mut object = ours("media");
+    object["spec"]["project"] = json!("other");
+    let state = seen(&server, &*kind, object).await;
+    let steps = plan(&*kind, Some(&wanted()), Some(&state));
+    let mut other = status("metadata.uid: Invalid value: \"uid-media\": field is immutable");
+    other["details"] = json!({ "causes": [{ "field": "metadata.uid", "reason": "FieldValueInvalid" }] });
+    let gone = "uid mismatch: the provided object specified uid uid-media, and no existing object was found";
+    for (code, answer) in [(422, other), (409, status(gone))] {
+        server.says(code, &answer);
+        let [StepResult::Failed(error)] = &apply(&*kind, &steps).await[..] else { panic!() };
+        assert!(error.is_unavailable(), "it is another object by now: {error}");
+        assert_eq!(server.take()[0].body["metadata"]["uid"], "uid-media");
+    }
+}
+
+#[tokio::test]
+async fn the_cascade_is_taken_off_alone_from_the_very_version() {
     let server = Server::start().await;
     let kind = server.kind();
     let mut object = ours("media");
     object["metadata"]["finalizers"] = json!(["resources-finalizer.argocd.argoproj.io", "other.io/keep"]);
     let state = seen(&server, &*kind, object).await;
     let steps = plan(&*kind, None, Some(&state));
-    server.says(200, &ours("media")).says(200, &status(""));
-    assert_eq!(apply(&*kind, &steps).await, [StepResult::DONE, StepResult::DONE]);
+    server.says(200, &ours("media"));
+    assert_eq!(apply(&*kind, &steps).await, [StepResult::DONE], "what is deleted is looked at again first");
     let asked = server.take();
+    assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].line, format!("PATCH {PATH}?&fieldManager=holdfast"));
     assert_eq!(asked[0].content_type, "application/merge-patch+json");
     assert_eq!(
         asked[0].body,
         json!({ "metadata": { "finalizers": ["other.io/keep"], "resourceVersion": "7" } })
     );
-    assert_eq!(asked[1].line, format!("DELETE {PATH}?"));
-    assert_eq!(asked[1].body, json!({ "preconditions": { "uid": "uid-media" } }));
-
     let conflict = status(
         "Operation cannot be fulfilled on applications.argoproj.io \"media\": the object has been modified",
     );
     server.says(409, &conflict);
-    let results = apply(&*kind, &steps).await;
-    let [StepResult::Failed(error), StepResult::NotRun] = &results[..] else { panic!("{results:?}") };
+    let [StepResult::Failed(error)] = &apply(&*kind, &steps).await[..] else { panic!() };
     assert!(error.is_unavailable(), "a new look helps: {error}");
-    assert_eq!(server.take().len(), 1, "it is not deleted while the cascade is on it");
-
-    server.says(404, &status("not found")).says(404, &status("not found"));
-    assert_eq!(apply(&*kind, &steps).await, [StepResult::DONE, StepResult::DONE], "gone is done");
+    server.says(404, &status("not found"));
+    assert_eq!(apply(&*kind, &steps).await, [StepResult::DONE], "gone is done");
 }
 
 #[tokio::test]
-async fn without_a_cascade_one_request_deletes() {
+async fn without_a_cascade_one_request_deletes_the_very_version() {
     let server = Server::start().await;
     let kind = server.kind();
     let state = seen(&server, &*kind, ours("media")).await;
     let steps = plan(&*kind, None, Some(&state));
-    server
-        .says(409, &status("Precondition failed: UID in precondition: uid-media, UID in object meta: other"));
-    let [StepResult::Failed(error)] = &apply(&*kind, &steps).await[..] else { panic!() };
-    assert!(error.is_unavailable(), "it is another object by now: {error}");
-    assert_eq!(server.lines(), [format!("DELETE {PATH}?")]);
+    server.says(200, &status(""));
+    assert_eq!(apply(&*kind, &steps).await, [StepResult::DONE]);
+    let asked = server.take();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].line, format!("DELETE {PATH}?"));
+    assert_eq!(asked[0].body, json!({ "preconditions": { "uid": "uid-media", "resourceVersion": "7" } }));
+    for message in [
+        "Precondition failed: UID in precondition: uid-media, UID in object meta: other",
+        "the ResourceVersion in the precondition (7) does not match the ResourceVersion in record (8). The object might have been modified",
+    ] {
+        server.says(409, &status(message));
+        let [StepResult::Failed(error)] = &apply(&*kind, &steps).await[..] else { panic!() };
+        assert!(error.is_unavailable(), "it changed: {error}");
+        assert_eq!(server.take().len(), 1);
+    }
+    server.says(404, &status("not found"));
+    assert_eq!(apply(&*kind, &steps).await, [StepResult::DONE], "gone is done");
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use holdfast_argocd::{ArgoCd, Settings, SettingsError};
 use holdfast_core::any_kind::AnyKind;
+use holdfast_core::desired::Farewell;
 use holdfast_core::ident::Name;
 use holdfast_core::kind::{Look, Owner, Scope, Seen, TargetError};
 use holdfast_core::plan::{Action, decide};
@@ -44,7 +45,7 @@ async fn five_hundred_applications_cost_one_request_and_no_write() {
     let look = look(&*kind, &names).await;
     let want = wanted();
     for text in names {
-        let action = decide(&kind.info(), &id(text), Some(&want), &look.seen[&name(text)], false);
+        let action = decide(&kind.info(), &id(text), Some(&want), &look.seen[&name(text)], Farewell::AsKind);
         assert_eq!(action, Action::Keep);
     }
     let asked = server.take();
@@ -124,7 +125,8 @@ async fn one_odd_object_does_not_hide_the_others() {
     let look = look(&*kind, &["odd", "fine", "absent"]).await;
     assert_eq!(unknown(&look, "odd").to_string(), "reading application odd: it has no spec");
     assert_eq!(look.seen[&name("absent")], Seen::Absent);
-    let action = decide(&kind.info(), &id("fine"), Some(&wanted()), &look.seen[&name("fine")], false);
+    let action =
+        decide(&kind.info(), &id("fine"), Some(&wanted()), &look.seen[&name("fine")], Farewell::AsKind);
     assert_eq!(action, Action::Wait("argo cd has not compared it yet".to_owned()));
 }
 
@@ -154,7 +156,8 @@ async fn applications_below_applications_are_waited_for() {
     server.says(200, &list(&[root, middle, leaf], ""));
     let kind = server.kind();
     let look = look(&*kind, &["root"]).await;
-    let action = decide(&kind.info(), &id("root"), Some(&wanted()), &look.seen[&name("root")], false);
+    let action =
+        decide(&kind.info(), &id("root"), Some(&wanted()), &look.seen[&name("root")], Farewell::AsKind);
     assert_eq!(action, Action::Wait("application leaf: health is Degraded: no pods".to_owned()));
 }
 

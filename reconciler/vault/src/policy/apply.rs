@@ -1,11 +1,15 @@
-//! Acting on a policy: one request a step.
+//! Acting on a policy: one read and one write a step.
+//!
+//! What was planned is done only to what it was planned from. No server has a precondition for all of it: a deletion
+//! has none, HashiCorp's Vault has none at all, and the versions of `OpenBao` start anew with a policy that is made
+//! anew. So each step reads right before it writes, which leaves one round trip in which somebody can come between.
 
-use holdfast_core::ident::Name;
-use holdfast_core::kind::{Kind as _, TargetError};
+use holdfast_core::ident::{Name, ResourceId};
+use holdfast_core::kind::{Kind as _, Owner, TargetError};
 use reqwest::Method;
 use serde_json::json;
 
-use super::state::marked;
+use super::state::{Stored, marked};
 use super::{Step, VaultPolicy};
 use crate::client::{Answer, Ask};
 
@@ -14,16 +18,40 @@ impl VaultPolicy {
     pub(super) async fn perform(&self, name: &Name, step: &Step) -> Result<Option<String>, TargetError> {
         match step {
             Step::Create { name: policy, text } => self.create(name, policy, text).await,
-            Step::Update { name: policy, text, version: Some(version), .. } => {
+            Step::Update { name: policy, text, from, version, .. } => {
+                self.update(name, policy, text, from, *version).await
+            }
+            Step::Delete { name: policy } => self.delete(name, policy).await,
+        }
+    }
+
+    /// Writes over what was seen, which may be ours or nobody's.
+    async fn update(
+        &self,
+        name: &Name,
+        policy: &str,
+        text: &str,
+        from: &str,
+        version: Option<u64>,
+    ) -> Result<Option<String>, TargetError> {
+        let is_as_seen = |stored: &Stored| {
+            let (text, owner) = stored.split(&self.realm, policy);
+            let free = owner == Owner::Nobody || self.is_ours(&owner, name);
+            free && text == from && stored.version == version
+        };
+        if !self.read_one(policy).await?.as_ref().is_some_and(is_as_seen) {
+            return Err(moved_on(&writing(policy)));
+        }
+        match version {
+            Some(version) => {
                 // A merge keeps what others set beside the text: an expiration, `cas_required`.
                 let body = json!({ "policy": self.marked(name, policy, text), "cas": version });
                 self.merge(policy, body).await
             }
-            Step::Update { name: policy, text, version: None, .. } => {
+            None => {
                 let body = json!({ "policy": self.marked(name, policy, text) });
                 self.write(policy, body, "update").await
             }
-            Step::Delete { name: policy } => self.delete(policy).await,
         }
     }
 
@@ -36,6 +64,9 @@ impl VaultPolicy {
                 "`{policy}` is a policy of Holdfast's own token, and Holdfast does not give itself rights; write it by hand, or choose another name"
             );
             return Err(TargetError::rejected(doing, why));
+        }
+        if self.read_one(policy).await?.is_some() {
+            return Err(moved_on(&doing));
         }
         // Must not exist yet. A server without check-and-set ignores it.
         let body = json!({ "policy": self.marked(name, policy, text), "cas": -1 });
@@ -65,8 +96,13 @@ impl VaultPolicy {
         written(&answer, policy, capability)
     }
 
-    async fn delete(&self, policy: &str) -> Result<Option<String>, TargetError> {
+    /// What a stranger made under its name since is not ours to delete. What is gone is done.
+    async fn delete(&self, name: &Name, policy: &str) -> Result<Option<String>, TargetError> {
         let doing = format!("deleting policy {policy}");
+        let Some(stored) = self.read_one(policy).await? else { return Ok(None) };
+        if !self.is_ours(&stored.split(&self.realm, policy).1, name) {
+            return Err(moved_on(&doing));
+        }
         let mut ask = Ask::get(api_path(policy), &doing);
         ask.method = Method::DELETE;
         let answer = self.client.call(&ask).await?;
@@ -76,6 +112,12 @@ impl VaultPolicy {
             403 => Err(Answer::denied(&doing, &ask.path, "delete")),
             _ => Err(TargetError::rejected(&doing, answer.words())),
         }
+    }
+
+    /// The mark names this very resource.
+    fn is_ours(&self, owner: &Owner, name: &Name) -> bool {
+        let environment = self.realm.environment.clone();
+        *owner == Owner::Ours(ResourceId { environment, kind: Self::NAME, name: name.clone() })
     }
 
     fn marked(&self, name: &Name, policy: &str, text: &str) -> String {
@@ -98,11 +140,14 @@ fn written(answer: &Answer, policy: &str, capability: &str) -> Result<Option<Str
     match answer.status {
         _ if answer.is_success() => Ok(warning(answer)),
         403 => Err(Answer::denied(&doing, &api_path(policy), capability)),
-        400 if answer.errors().iter().any(changed) => {
-            Err(TargetError::unavailable(&doing, "somebody changed it since it was looked at"))
-        }
+        400 if answer.errors().iter().any(changed) => Err(moved_on(&doing)),
         _ => Err(TargetError::rejected(&doing, answer.words())),
     }
+}
+
+/// It is not what the step was planned from: a new look helps.
+fn moved_on(doing: &str) -> TargetError {
+    TargetError::unavailable(doing, "somebody changed it since it was looked at")
 }
 
 /// What Vault warned of while it did it.

@@ -123,7 +123,7 @@ impl VaultPolicy {
         Ok(found)
     }
 
-    async fn read_one(&self, name: &str) -> Result<Option<Stored>, TargetError> {
+    pub(super) async fn read_one(&self, name: &str) -> Result<Option<Stored>, TargetError> {
         let doing = format!("reading policy {name}");
         let ask = Ask::get(format!("sys/policies/acl/{name}"), &doing);
         let answer = self.client.call(&ask).await?;

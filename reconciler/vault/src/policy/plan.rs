@@ -21,20 +21,18 @@ const LINES_SHOWN: usize = 12;
 #[serde(rename_all = "camelCase")]
 pub enum Step {
     /// Writes a policy that is not there.
-    Create {
-        name: String,
-        text: String,
-    },
-    /// Writes over the version that was seen.
+    Create { name: String, text: String },
+    /// Writes over the text that was seen, and over that version alone where the server counts them.
     Update {
         name: String,
         text: String,
+        /// What was seen.
+        from: String,
         version: Option<u64>,
         changes: Vec<Change>,
     },
-    Delete {
-        name: String,
-    },
+    /// Deletes it while it carries our mark.
+    Delete { name: String },
 }
 
 impl fmt::Display for Step {
@@ -93,7 +91,8 @@ fn update(want: &Spec, seen: &State) -> Next<Step> {
         return Next::Refuse(own(&seen.name, "changing it would change what Holdfast itself may do"));
     }
     let changes = changes(&seen.text, &text);
-    Next::Do(vec![Step::Update { name: seen.name.clone(), text, version: seen.version, changes }])
+    let (name, from) = (seen.name.clone(), seen.text.clone());
+    Next::Do(vec![Step::Update { name, text, from, version: seen.version, changes }])
 }
 
 fn own(name: &str, what: &str) -> Refusal {

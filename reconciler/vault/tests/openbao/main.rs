@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod policies;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod session;

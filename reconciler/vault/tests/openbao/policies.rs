@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use holdfast_core::any_kind::{AnyKind, PlannedStep};
+use holdfast_core::desired::Farewell;
 use holdfast_core::ident::{EnvironmentName, Name, ResourceId, SiteName};
 use holdfast_core::kind::{Look, NoFence, Scope, Seen, StepResult};
 use holdfast_core::mark::Realm;
@@ -24,7 +25,7 @@ fn kind_with(url: &str, auth: Auth) -> Arc<dyn AnyKind> {
     vault.kinds(&realm()).remove(0)
 }
 
-fn kind_as_root(url: &str) -> Arc<dyn AnyKind> {
+pub(crate) fn kind_as_root(url: &str) -> Arc<dyn AnyKind> {
     kind_with(url, Auth::Token(SecretString::from("root\n")))
 }
 
@@ -36,32 +37,37 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn wanted(specs: &[(&str, Value)]) -> BTreeMap<Name, Value> {
+pub(crate) fn wanted(specs: &[(&str, Value)]) -> BTreeMap<Name, Value> {
     specs.iter().map(|(text, spec)| (name(text), spec.clone())).collect()
 }
 
-fn read_web() -> Value {
+pub(crate) fn read_web() -> Value {
     json!({ "rules": [{ "path": "secret/data/web/*", "capabilities": ["read", "list"] }] })
 }
 
 const READ_WEB: &str = "path \"secret/data/web/*\" {\n  capabilities = [\"read\", \"list\"]\n}\n";
 
-fn action(kind: &dyn AnyKind, look: &Look<Value>, wanted: &BTreeMap<Name, Value>, text: &str) -> Action {
+pub(crate) fn action(
+    kind: &dyn AnyKind,
+    look: &Look<Value>,
+    wanted: &BTreeMap<Name, Value>,
+    text: &str,
+) -> Action {
     let info = kind.info();
     let id = ResourceId { environment: realm().environment, kind: info.name.clone(), name: name(text) };
-    decide(&info, &id, wanted.get(&id.name), &look.seen[&id.name], false)
+    decide(&info, &id, wanted.get(&id.name), &look.seen[&id.name], Farewell::AsKind)
 }
 
-async fn look(kind: &dyn AnyKind, wanted: &BTreeMap<Name, Value>) -> Look<Value> {
+pub(crate) async fn look(kind: &dyn AnyKind, wanted: &BTreeMap<Name, Value>) -> Look<Value> {
     kind.observe(Scope::All, wanted.clone()).await
 }
 
-async fn apply(kind: &dyn AnyKind, text: &str, steps: &[PlannedStep]) -> Vec<StepResult> {
+pub(crate) async fn apply(kind: &dyn AnyKind, text: &str, steps: &[PlannedStep]) -> Vec<StepResult> {
     kind.apply(&name(text), steps, &Secrets::default(), &NoFence).await
 }
 
 /// Looks, decides, and does it. Gives the action as it was decided.
-async fn converge(kind: &dyn AnyKind, wanted: &BTreeMap<Name, Value>, text: &str) -> Action {
+pub(crate) async fn converge(kind: &dyn AnyKind, wanted: &BTreeMap<Name, Value>, text: &str) -> Action {
     let look = look(kind, wanted).await;
     let action = action(kind, &look, wanted, text);
     if let Action::Create(steps) | Action::Update(steps) | Action::Adopt(steps) | Action::Delete(steps) =
@@ -146,28 +152,6 @@ async fn marks_of_others_and_copied_marks_are_left_alone() {
     let unwanted = look(&*kind, &BTreeMap::new()).await;
     assert!(unwanted.seen.is_empty(), "neither is an orphan of ours");
     assert_eq!(unwanted.notices, ["policy `copy` carries a mark that was copied from another one"]);
-}
-
-#[tokio::test]
-async fn what_changed_since_the_look_is_not_written_over() {
-    let Some(bao) = Bao::start().await else { return };
-    let kind = kind_as_root(&bao.url);
-    let want = wanted(&[("web", read_web())]);
-    let Action::Create(create) = action(&*kind, &look(&*kind, &want).await, &want, "web") else { panic!() };
-    bao.write_policy("web", "path \"a\" {}").await;
-    let Action::Adopt(adopt) = action(&*kind, &look(&*kind, &want).await, &want, "web") else { panic!() };
-    bao.write_policy("web", "path \"b\" {}").await;
-    for steps in [&create, &adopt] {
-        let [StepResult::Failed(error)] = &apply(&*kind, "web", steps).await[..] else { panic!() };
-        assert!(error.is_unavailable(), "a new look helps: {error}");
-        assert_eq!(error.to_string(), "writing policy web: somebody changed it since it was looked at");
-    }
-    assert_eq!(bao.policy("web").await.as_deref(), Some("path \"b\" {}"));
-
-    let bad = wanted(&[("bad", json!({ "text": "path \"a\" { capabilities = [\"readd\"] }" }))]);
-    let Action::Create(steps) = action(&*kind, &look(&*kind, &bad).await, &bad, "bad") else { panic!() };
-    let [StepResult::Failed(error)] = &apply(&*kind, "bad", &steps).await[..] else { panic!() };
-    assert!(!error.is_unavailable() && error.to_string().contains("invalid capability \"readd\""), "{error}");
 }
 
 #[tokio::test]

@@ -128,6 +128,11 @@ impl Bao {
         self.set("POST", &format!("sys/policies/acl/{name}"), json!({ "policy": text })).await;
     }
 
+    pub(crate) async fn delete_policy(&self, name: &str) {
+        let (status, answer) = self.root("DELETE", &format!("sys/policies/acl/{name}"), None).await;
+        assert!(status < 300, "{answer}");
+    }
+
     /// An `AppRole` `holdfast` with the policy `holdfast` of this text; the secret id is `the-secret-id`.
     pub(crate) async fn app_role(&self, policy: &str, ttl: &str, max_ttl: &str) {
         self.write_policy("holdfast", policy).await;
@@ -186,6 +191,7 @@ pub(crate) struct Proxy {
 struct Inner {
     seen: Vec<String>,
     hidden: Option<&'static str>,
+    unversioned: bool,
 }
 
 impl Proxy {
@@ -201,6 +207,11 @@ impl Proxy {
     /// Answers 404 for a path, or 405 for a method, from now on, as a server does that does not have it.
     pub(crate) fn hide(&self, what: &'static str) {
         self.inner.lock().unwrap().hidden = Some(what);
+    }
+
+    /// From now on policies have no versions, and writes no check-and-set.
+    pub(crate) fn forget_versions(&self) {
+        self.inner.lock().unwrap().unversioned = true;
     }
 
     /// What came since the last call.
@@ -221,10 +232,11 @@ async fn pass_on(
     body: Bytes,
 ) -> Response {
     let path = uri.path().trim_start_matches("/v1/");
-    let hidden = {
+    let (hidden, unversioned) = {
         let mut inner = proxy.inner.lock().unwrap();
         inner.seen.push(format!("{method} {path}"));
-        inner.hidden.filter(|hidden| *hidden == path || *hidden == method.as_str())
+        let hidden = inner.hidden.filter(|hidden| *hidden == path || *hidden == method.as_str());
+        (hidden, inner.unversioned && path.contains("/acl"))
     };
     if hidden == Some("PATCH") {
         return (StatusCode::METHOD_NOT_ALLOWED, r#"{"errors":["unsupported operation"]}"#).into_response();
@@ -232,6 +244,7 @@ async fn pass_on(
     if hidden.is_some() {
         return (StatusCode::NOT_FOUND, r#"{"errors":[]}"#).into_response();
     }
+    let body = if unversioned { without(&body, &["cas"]) } else { body };
     let mut request = proxy.http.request(method, format!("{}{uri}", proxy.target)).body(body);
     for name in ["x-vault-token", "content-type", "x-vault-request"] {
         if let Some(value) = headers.get(name) {
@@ -240,5 +253,24 @@ async fn pass_on(
     }
     let answer = request.send().await.unwrap();
     let status = StatusCode::from_u16(answer.status().as_u16()).unwrap();
-    (status, answer.bytes().await.unwrap()).into_response()
+    let body = answer.bytes().await.unwrap();
+    let body = if unversioned { without(&body, &["version", "cas_required", "modified"]) } else { body };
+    (status, body).into_response()
+}
+
+/// A JSON body without these fields, however deep.
+fn without(body: &Bytes, fields: &[&str]) -> Bytes {
+    fn take(value: &mut Value, fields: &[&str]) {
+        match value {
+            Value::Object(inner) => {
+                inner.retain(|key, _| !fields.contains(&key.as_str()));
+                inner.values_mut().for_each(|value| take(value, fields));
+            }
+            Value::Array(items) => items.iter_mut().for_each(|value| take(value, fields)),
+            _ => {}
+        }
+    }
+    let Ok(mut value) = serde_json::from_slice::<Value>(body) else { return body.clone() };
+    take(&mut value, fields);
+    value.to_string().into()
 }

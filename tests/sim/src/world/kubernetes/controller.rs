@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::app::{App, Running, stamp};
 use super::fields::{self, Managers};
-use super::spec::{automated, compared_to, hash, place, print, problem, revisions, rewritten};
+use super::spec::{automated, compared_to, hash, place, print, problem, revisions, rewritten, sources};
 use super::{Cluster, Deployed};
 use crate::model::Time;
 
@@ -157,10 +157,13 @@ impl Cluster {
             failing: next.failing,
         });
         app.status.operation = true;
+        let (found, several) = revisions(&app.spec, &self.pushes);
         app.status.operation_state = Some(Operation {
             phase: "Running".to_owned(),
             message: Some("waiting for completion of hook and resources".to_owned()),
             revision,
+            revisions: if several { found } else { Vec::new() },
+            sources: sources(&app.spec).into_iter().filter(|source| source.is_object()).cloned().collect(),
             ..Operation::default()
         });
     }

@@ -184,11 +184,15 @@ impl Model for Cluster {
         _secrets: &Secrets,
     ) -> Result<Option<String>, TargetError> {
         match step {
-            Step::Apply { name: object, object: wanted, .. } => self.apply(realm, name, object, wanted)?,
+            Step::Apply { name: object, uid, object: wanted, .. } => {
+                self.apply(realm, name, object, uid.as_deref(), wanted)?;
+            }
             Step::KeepResources { name: object, finalizers, resource_version } => {
                 self.set_finalizers(object, finalizers, resource_version)?;
             }
-            Step::Delete { name: object, uid } => self.delete(object, Some(uid))?,
+            Step::Delete { name: object, uid, resource_version } => {
+                self.delete(object, Some((uid, resource_version)))?;
+            }
         }
         Ok(None)
     }

@@ -97,7 +97,8 @@ fn several(spec: &Map<String, Value>) -> Option<&Vec<Value>> {
     spec.get("sources").and_then(Value::as_array).filter(|list| !list.is_empty())
 }
 
-fn sources(spec: &Map<String, Value>) -> Vec<&Value> {
+/// All sources, of which one may be null.
+pub(super) fn sources(spec: &Map<String, Value>) -> Vec<&Value> {
     match several(spec) {
         Some(list) => list.iter().collect(),
         None => vec![spec.get("source").unwrap_or(&Value::Null)],

@@ -20,12 +20,13 @@ pub(super) const NOTICE: Time = Time::from_secs(2);
 const CASCADE_TAKES: Time = Time::from_secs(40);
 
 impl Cluster {
-    /// Server-side apply without force, with the mark.
+    /// Server-side apply without force, with the mark. With a `uid` it is about that object, and makes none.
     pub(super) fn apply(
         &mut self,
         realm: &Realm,
         name: &Name,
         object: &str,
+        uid: Option<&str>,
         wanted: &Value,
     ) -> Result<(), TargetError> {
         let doing = format!("applying application {object}");
@@ -36,6 +37,9 @@ impl Cluster {
             return Err(TargetError::rejected(doing, format!("the kubernetes api answered {why}")));
         }
         let Some(app) = self.apps.get(object) else {
+            if uid.is_some() {
+                return Err(moved_on(&doing));
+            }
             let paths: BTreeSet<fields::Path> = fields::leaves(&configuration).into_keys().collect();
             self.insert(object, &configuration, Managers::from([(HOLDFAST.to_owned(), paths)]));
             return Ok(());
@@ -51,6 +55,10 @@ impl Cluster {
                 );
                 TargetError::rejected(&doing, why)
             })?;
+        // The owners of fields are asked first.
+        if uid.is_some_and(|uid| uid != app.uid) {
+            return Err(moved_on(&doing));
+        }
         let new_finalizers =
             merged["metadata"]["finalizers"].as_array().map_or(0, Vec::len) > app.finalizers.len();
         if app.deleting.is_some() && new_finalizers {
@@ -83,11 +91,12 @@ impl Cluster {
         Ok(())
     }
 
-    /// Deletes at once, or when its finalizers are worked off. `uid` is the precondition.
-    pub(super) fn delete(&mut self, object: &str, uid: Option<&str>) -> Result<(), TargetError> {
+    /// Deletes at once, or when its finalizers are worked off. The uid and version that were `seen` are preconditions.
+    pub(super) fn delete(&mut self, object: &str, seen: Option<(&str, &str)>) -> Result<(), TargetError> {
         let now = self.now;
         let Some(app) = self.apps.get_mut(object) else { return Ok(()) };
-        if uid.is_some_and(|uid| uid != app.uid) {
+        let version = app.resource_version.to_string();
+        if seen.is_some_and(|seen| seen != (app.uid.as_str(), version.as_str())) {
             return Err(moved_on(&format!("deleting application {object}")));
         }
         if app.deleting.is_some() {

@@ -153,6 +153,31 @@ impl Vault {
         Ok(())
     }
 
+    /// The client reads right before it writes, and does to nothing else what was planned. Here no time passes in
+    /// between.
+    fn is_as_planned(&self, realm: &Realm, name: &Name, step: &Step) -> Result<(), TargetError> {
+        let id = realm.mark(VaultPolicy::NAME, name, name.as_str()).id;
+        let (doing, policy) = match step {
+            Step::Create { name, .. } | Step::Update { name, .. } => ("writing", name),
+            Step::Delete { name } => ("deleting", name),
+        };
+        let fits = match (step, self.seen(realm, policy)) {
+            (Step::Create { .. } | Step::Delete { .. }, Seen::Absent) => true,
+            (Step::Update { from, version, .. }, Seen::Present { state, owner }) => {
+                let free = owner == Owner::Nobody || owner == Owner::Ours(id);
+                free && state.text == *from && state.version == *version
+            }
+            (Step::Delete { .. }, Seen::Present { owner, .. }) => owner == Owner::Ours(id),
+            _ => false,
+        };
+        let moved_on = "somebody changed it since it was looked at";
+        if fits {
+            Ok(())
+        } else {
+            Err(TargetError::unavailable(format!("{doing} policy {policy}"), moved_on))
+        }
+    }
+
     fn delete(&mut self, name: &str) -> Result<(), TargetError> {
         if matches!(name, "root" | "default") {
             let why = format!("vault answered 400: cannot delete {name} policy");
@@ -217,22 +242,24 @@ impl Model for Vault {
         self.answers(&step.to_string())?;
         match step {
             Step::Create { name: policy, text } => {
+                // Asked of the token before anything is read.
                 if self.own.contains(policy) {
                     let why = format!(
                         "`{policy}` is a policy of Holdfast's own token, and Holdfast does not give itself rights"
                     );
                     return Err(TargetError::rejected(format!("writing policy {policy}"), why));
                 }
+                self.is_as_planned(realm, name, step)?;
                 self.write(policy, &marked(policy, text), Some(0))?;
             }
-            // A merge: there must be something to merge into.
-            Step::Update { name: policy, text, version: Some(version), .. } => {
-                self.write(policy, &marked(policy, text), Some(*version))?;
+            Step::Update { name: policy, text, version, .. } => {
+                self.is_as_planned(realm, name, step)?;
+                self.write(policy, &marked(policy, text), *version)?;
             }
-            Step::Update { name: policy, text, version: None, .. } => {
-                self.write(policy, &marked(policy, text), None)?;
+            Step::Delete { name: policy } => {
+                self.is_as_planned(realm, name, step)?;
+                self.delete(policy)?;
             }
-            Step::Delete { name: policy } => self.delete(policy)?,
         }
         Ok(None)
     }

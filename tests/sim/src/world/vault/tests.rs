@@ -84,13 +84,36 @@ fn a_write_about_another_version_ends_with_a_new_look() {
 }
 
 #[test]
-fn without_check_and_set_the_last_write_wins() {
+fn without_check_and_set_the_read_before_the_write_refuses() {
     let mut vault = Vault::new(Flavour::Vault);
+    let Next::Do(create) = next(&vault, "web", Some(&spec("kv/a"))) else { panic!() };
     converge(&mut vault, "web", Some(&spec("kv/a")));
-    let Next::Do(steps) = next(&vault, "web", Some(&spec("kv/b"))) else { panic!() };
+    let Next::Do(update) = next(&vault, "web", Some(&spec("kv/b"))) else { panic!() };
     vault.put("web", "path \"theirs\" {}");
-    perform(&mut vault, "web", &steps[0]).unwrap();
-    assert!(vault.text("web").unwrap().contains("kv/b"));
+    for step in [&create[0], &update[0]] {
+        assert!(perform(&mut vault, "web", step).unwrap_err().is_unavailable());
+    }
+    assert_eq!(vault.text("web"), Some("path \"theirs\" {}"));
+}
+
+#[test]
+fn what_a_stranger_made_anew_is_not_written_over_or_deleted() {
+    for flavour in [Flavour::OpenBao, Flavour::Vault] {
+        let mut vault = Vault::new(flavour);
+        converge(&mut vault, "web", Some(&spec("kv/a")));
+        let Next::Do(update) = next(&vault, "web", Some(&spec("kv/b"))) else { panic!() };
+        let Next::Do(delete) = next(&vault, "web", None) else { panic!() };
+        let text = spec("kv/a").render();
+        let cabin = format!("{MARK_LINE}cabin/core/VaultPolicy/web@web\n{text}");
+        for theirs in [cabin.as_str(), "path \"theirs\" {}"] {
+            vault.remove("web");
+            vault.put("web", theirs);
+            for step in [&update[0], &delete[0]] {
+                assert!(perform(&mut vault, "web", step).unwrap_err().is_unavailable(), "{step:?}");
+            }
+            assert_eq!(vault.text("web"), Some(theirs));
+        }
+    }
 }
 
 #[test]
@@ -100,13 +123,18 @@ fn what_the_server_refuses_changes_nothing() {
     let text = spec("kv/a").render();
     for step in [
         Step::Create { name: "holdfast".to_owned(), text: text.clone() },
-        Step::Create { name: "root".to_owned(), text },
         Step::Create { name: "web".to_owned(), text: "path {".to_owned() },
-        Step::Delete { name: "default".to_owned() },
     ] {
         assert!(!perform(&mut vault, "web", &step).unwrap_err().is_unavailable(), "{step:?}");
         assert_eq!(vault, before);
     }
+    for step in [Step::Create { name: "root".to_owned(), text }, Step::Delete { name: "default".to_owned() }]
+    {
+        assert!(perform(&mut vault, "web", &step).unwrap_err().is_unavailable(), "it is there, and not ours");
+        assert_eq!(vault, before);
+    }
+    assert!(!vault.delete("default").unwrap_err().is_unavailable());
+    assert!(!vault.write("root", "path \"a\" {}", None).unwrap_err().is_unavailable());
     vault.seal(true);
     let step = Step::Create { name: "web".to_owned(), text: "path \"a\" {}".to_owned() };
     assert!(perform(&mut vault, "web", &step).unwrap_err().is_unavailable());
