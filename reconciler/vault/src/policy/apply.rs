@@ -1,7 +1,7 @@
 //! Acting on a policy: one read and one write a step.
 //!
 //! What was planned is done only to what it was planned from. No server has a precondition for all of it: a deletion
-//! has none, HashiCorp's Vault has none at all, and the versions of `OpenBao` start anew with a policy that is made
+//! has none, `HashiCorp`'s Vault has none at all, and the versions of `OpenBao` start anew with a policy that is made
 //! anew. So each step reads right before it writes, which leaves one round trip in which somebody can come between.
 
 use holdfast_core::ident::{Name, ResourceId};
@@ -42,16 +42,12 @@ impl VaultPolicy {
         if !self.read_one(policy).await?.as_ref().is_some_and(is_as_seen) {
             return Err(moved_on(&writing(policy)));
         }
-        match version {
-            Some(version) => {
-                // A merge keeps what others set beside the text: an expiration, `cas_required`.
-                let body = json!({ "policy": self.marked(name, policy, text), "cas": version });
-                self.merge(policy, body).await
-            }
-            None => {
-                let body = json!({ "policy": self.marked(name, policy, text) });
-                self.write(policy, body, "update").await
-            }
+        let marked = self.marked(name, policy, text);
+        if let Some(version) = version {
+            // A merge keeps what others set beside the text: an expiration, `cas_required`.
+            self.merge(policy, json!({ "policy": marked, "cas": version })).await
+        } else {
+            self.write(policy, json!({ "policy": marked }), "update").await
         }
     }
 
