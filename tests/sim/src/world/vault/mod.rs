@@ -154,7 +154,7 @@ impl Vault {
     }
 
     /// The client reads right before it writes, and does to nothing else what was planned. Here no time passes in
-    /// between.
+    /// between, so that a write that lands late is checked as it lands, which no real server does.
     fn is_as_planned(&self, realm: &Realm, name: &Name, step: &Step) -> Result<(), TargetError> {
         let id = realm.mark(VaultPolicy::NAME, name, name.as_str()).id;
         let (doing, policy) = match step {
