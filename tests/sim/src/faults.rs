@@ -127,7 +127,8 @@ impl FaultKind {
             Self::Conflict => write && matches!(port, Proxmox | Vault | Kubernetes),
             // What is done by a task or by a controller afterwards.
             Self::Lie => write && matches!(port, Proxmox | Kubernetes),
-            Self::Denied => port != Journal && (target || matches!(port, Secrets | Forge | Git)),
+            // What git reads after a fetch is on the own disk.
+            Self::Denied => target || matches!(port, Secrets | Forge),
             Self::Throttled => port != Journal && port != Git && port != Hosts,
             Self::Stale => !write && (target || port == Secrets),
             Self::Short | Self::Empty => !write && matches!(port, Proxmox | Vault | Kubernetes),

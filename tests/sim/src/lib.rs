@@ -16,6 +16,7 @@ pub mod life;
 pub mod model;
 mod noted;
 pub mod oracle;
+mod phases;
 pub mod place;
 pub mod ports;
 pub mod run;

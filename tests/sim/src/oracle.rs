@@ -6,6 +6,7 @@ use std::time::Duration;
 use holdfast_core::mark::Mark;
 
 use crate::checks::{Breach, Invariant};
+use crate::faults::FaultKind;
 use crate::model::Object;
 use crate::run::{Case, Outcome, run};
 use crate::truth::Standing;
@@ -50,6 +51,14 @@ fn matched<'a>(one: &'a Outcome, other: &'a Outcome) -> impl Fn(&Object) -> bool
     }
 }
 
+/// Whether somebody else changed it. What runs on a guest comes and goes with it.
+fn is_meddled(outcome: &Outcome, port: Port, key: &str) -> bool {
+    outcome
+        .meddled
+        .iter()
+        .any(|(of, touched)| (*of == port && touched == key) || (port == Port::Hosts && *of == Port::Proxmox))
+}
+
 fn differences(disturbed: &Outcome, undisturbed: &Outcome) -> Vec<String> {
     let counts = matched(disturbed, undisturbed);
     let mut found = Vec::new();
@@ -57,7 +66,7 @@ fn differences(disturbed: &Outcome, undisturbed: &Outcome) -> Vec<String> {
     for port in Port::TARGETS {
         let here = disturbed.objects.get(&port).map_or(&nothing, |objects| objects);
         let there = undisturbed.objects.get(&port).map_or(&nothing, |objects| objects);
-        let meddled = |key: &String| disturbed.meddled.contains(&(port, key.clone()));
+        let meddled = |key: &String| is_meddled(disturbed, port, key);
         for (key, object) in here.iter().filter(|(key, object)| counts(object) && !meddled(key)) {
             match there.get(key) {
                 None => found.push(format!("{port:?} {key} stands, and would not without faults")),
@@ -74,8 +83,10 @@ fn differences(disturbed: &Outcome, undisturbed: &Outcome) -> Vec<String> {
             }
         }
     }
+    // What a task made that failed later is made again.
+    let tasks_fail = disturbed.faults.contains_key(&FaultKind::Lie);
     for ((port, key), (made, gone)) in &disturbed.lives {
-        if disturbed.meddled.contains(&(*port, key.clone())) {
+        if tasks_fail || is_meddled(disturbed, *port, key) {
             continue;
         }
         let (made_there, gone_there) =

@@ -185,6 +185,10 @@ impl<M: Model> Place<M> {
         }
         drop(held);
         self.looked(process, realm, scope, look.incomplete.is_none());
+        if matches!(verdict, Verdict::Stale | Verdict::Empty | Verdict::Short) {
+            // What is told then, nobody who looks can know better.
+            self.checks.touch(now);
+        }
         let lied = if matches!(verdict, Verdict::Empty | Verdict::Short) {
             let absent = look.seen.iter().filter(|(_, seen)| matches!(seen, Seen::Absent));
             let truth = self.truth(realm, scope, wanted);

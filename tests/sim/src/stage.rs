@@ -19,7 +19,7 @@ use crate::ports::manifests::Payload;
 use crate::ports::repository::Trouble;
 use crate::truth::Truth;
 use crate::wire::{Port, Wire};
-use crate::workload::{Body, Workload};
+use crate::workload::{Body, Push, Sketch, Workload};
 
 /// A world with its processes.
 pub(crate) struct Stage {
@@ -358,6 +358,17 @@ impl Stage {
         }
     }
 
+    /// One commit more than was drawn.
+    pub(crate) fn push_more(&mut self, push: Push) {
+        self.workload.pushes.push(push);
+        self.push(self.workload.pushes.len() - 1, true);
+    }
+
+    /// What the newest commit wants, where it is valid.
+    pub(crate) fn newest_sketch(&self) -> Option<&Sketch> {
+        self.workload.pushes.get(*self.pushed.last_key_value()?.0)?.body.sketch()
+    }
+
     /// Nothing fails from now on, and what people have to mend is mended.
     pub(crate) fn faults_stop(&mut self) {
         let wire = self.home.wire.clone();
@@ -403,8 +414,7 @@ impl Stage {
 
     /// The environments of the newest commit, where it is valid.
     pub(crate) fn wanted(&self) -> Option<Vec<EnvironmentName>> {
-        let sketch = self.workload.pushes.get(*self.pushed.last_key_value()?.0)?.body.sketch()?;
-        Some(sketch.rooms.keys().cloned().collect())
+        Some(self.newest_sketch()?.rooms.keys().cloned().collect())
     }
 }
 

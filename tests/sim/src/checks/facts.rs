@@ -34,6 +34,8 @@ pub struct Facts {
     newest: BTreeMap<EnvironmentName, Epoch>,
     /// What the last converged run had, as the journal knows it.
     pub(crate) known: BTreeMap<EnvironmentName, BTreeSet<ResourceId>>,
+    /// The commit that each environment converged to last.
+    pub(crate) converged: BTreeMap<EnvironmentName, CommitId>,
     pub(crate) objects: BTreeMap<Port, Arc<BTreeMap<String, Object>>>,
 }
 
@@ -48,6 +50,7 @@ impl Facts {
             epochs: BTreeMap::new(),
             newest: BTreeMap::new(),
             known: BTreeMap::new(),
+            converged: BTreeMap::new(),
             objects: BTreeMap::new(),
         }
     }
@@ -75,6 +78,7 @@ impl Facts {
             let own = desired.resources.values().filter(|resource| !resource.borrowed);
             let own = own.map(|resource| resource.id.clone()).collect();
             self.known.insert(report.environment.clone(), own);
+            self.converged.insert(report.environment.clone(), report.commit.clone());
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast_core::kind::Risk;
 
-use super::{Effect, Facts, Finding, How};
+use super::{Effect, Facts, Finding, How, known};
 use crate::model::{Object, Time};
 use crate::wire::Port;
 
@@ -61,6 +61,7 @@ impl Groups {
                     let object = if *port == effect.port { effect.before.get(*key) } else { Some(*object) };
                     object.is_some_and(|object| {
                         !object.healthy
+                            && !known::boots(*port, object)
                             && facts
                                 .owner(object)
                                 .is_some_and(|id| id != actor.id && group.members.contains(&id))

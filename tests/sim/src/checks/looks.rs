@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::ident::{EnvironmentName, KindName, Name};
 
-use super::{Effect, Facts, Finding, How};
+use super::{Effect, Facts, Finding, How, known};
 
 type Sight = (u8, EnvironmentName, KindName);
 
@@ -51,7 +51,7 @@ impl Looks {
         if lied {
             let known = facts.known.get(&actor.id.environment);
             finding = Finding::Holds;
-            if known.is_some_and(|known| known.contains(&actor.id)) {
+            if !known::by_list(&actor.id.kind) && known.is_some_and(|known| known.contains(&actor.id)) {
                 return Finding::Breach(format!(
                     "`{}` was done after a list without it, although the journal knows it",
                     actor.what

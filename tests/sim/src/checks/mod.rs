@@ -4,6 +4,7 @@ mod brake;
 mod data;
 mod facts;
 mod groups;
+mod known;
 mod lease;
 mod looks;
 mod marks;

@@ -1,6 +1,6 @@
 //! I10: no older commit is applied after a newer one was begun.
 
-use super::{Effect, Facts, Finding, How};
+use super::{Effect, Facts, Finding, How, known};
 
 pub(super) fn effect(facts: &Facts, effect: &Effect<'_>) -> Finding {
     let Some(actor) = effect.actor.filter(|_| effect.how == How::Write) else { return Finding::Silent };
@@ -8,6 +8,9 @@ pub(super) fn effect(facts: &Facts, effect: &Effect<'_>) -> Finding {
     let Some(mine) = facts.acts_for(actor.process, environment) else {
         return Finding::Breach(format!("`{}` was done for no run", actor.what));
     };
+    if known::RESUMES_OLDER && facts.converged.get(environment) == Some(mine) {
+        return Finding::Silent;
+    }
     let begun = facts.begun.get(environment).filter(|begun| *begun != mine);
     Finding::of(begun.filter(|begun| facts.is_newer(begun, mine)).map(|begun| {
         format!("`{}` was done for {}, after {} was begun", actor.what, mine.short(), begun.short())
