@@ -135,8 +135,15 @@ impl<R: Rows, S: Statuses> Worker<R, S> {
             Err(PostError::TryAgain { after, .. }) => {
                 return Err(PostError::Limited { after: after.or(Some(READ_AGAIN)) });
             }
-            Err(PostError::NoSuchCommit | PostError::Unclear { .. } | PostError::TooLong) => return Ok(None),
-            Err(error) => return Err(error),
+            Err(error @ PostError::Limited { .. }) => return Err(error),
+            // A forge that does not know the commit yet may call that 404, as if the repository were wrong. What it
+            // says to the post tells them apart.
+            Err(
+                PostError::NoSuchCommit
+                | PostError::Refused { .. }
+                | PostError::Unclear { .. }
+                | PostError::TooLong,
+            ) => return Ok(None),
         };
         let ours = statuses.into_iter().find(|(name, _)| name == context);
         Ok(ours.map(|(_, status)| status).filter(Status::is_terminal))

@@ -194,6 +194,14 @@ impl Journal for SimJournal {
         Box::pin(self.read("reading what is known", what, move |tables| tables.known(&environment)))
     }
 
+    fn begun<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<CommitId>, JournalError>> {
+        let (what, environment) = (format!("begun {environment}"), environment.clone());
+        Box::pin(self.read("reading the last run", what, move |tables| tables.begun(&environment)))
+    }
+
     fn run_started<'a>(
         &'a self,
         commit: &'a CommitId,

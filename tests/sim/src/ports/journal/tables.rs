@@ -177,6 +177,11 @@ impl Tables {
         self.attempts.remove(commit);
     }
 
+    pub(super) fn begun(&self, environment: &EnvironmentName) -> Option<CommitId> {
+        let runs = self.runs.values().rev();
+        runs.filter(|run| run.environment == *environment).map(|run| run.commit.clone()).next()
+    }
+
     pub(super) fn run_started(
         &mut self,
         commit: &CommitId,

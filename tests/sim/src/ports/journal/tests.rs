@@ -126,40 +126,45 @@ async fn an_answer_that_comes_late_clears_nothing_newer() {
     assert_eq!(Rows::due(&journal).await.unwrap(), []);
 }
 
+/// The epoch, where the environment was free or the holder's own.
+async fn take(journal: &SimJournal, holder: &str) -> Option<u64> {
+    match journal.lease(&environment(), holder, Duration::from_mins(1)).await.unwrap() {
+        Lease::Held(Epoch(epoch)) => Some(epoch),
+        Lease::Taken { .. } => None,
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_environment_changes_hands_when_its_time_is_over_and_never_before() {
     let site = Site::new();
     let (one, two) = (site.open(0), site.open(1));
     let minute = Duration::from_mins(1);
     assert_eq!(one.epoch(&environment()).await.unwrap(), None);
-    assert_eq!(one.lease(&environment(), "one", minute).await.unwrap(), Lease::Held(Epoch(1)));
-    assert_eq!(
-        two.lease(&environment(), "two", minute).await.unwrap(),
-        Lease::Taken { by: "one".to_owned() }
-    );
+    let first = take(&one, "one").await.unwrap();
+    assert_eq!(take(&two, "two").await, None);
     tokio::time::advance(minute * 2).await;
-    assert_eq!(
-        one.lease(&environment(), "one", minute).await.unwrap(),
-        Lease::Held(Epoch(1)),
-        "nobody took it"
-    );
+    assert_eq!(take(&one, "one").await, Some(first), "nobody took it");
     tokio::time::advance(minute * 2).await;
-    assert_eq!(two.lease(&environment(), "two", minute).await.unwrap(), Lease::Held(Epoch(2)));
-    assert_eq!(one.epoch(&environment()).await.unwrap(), Some(Epoch(2)));
-    assert_eq!(site.store.epoch(&environment()), Some(Epoch(2)));
-    assert!(matches!(one.lease(&environment(), "one", minute).await.unwrap(), Lease::Taken { .. }));
+    assert_eq!(take(&two, "two").await, Some(first + 1));
+    assert_eq!(one.epoch(&environment()).await.unwrap(), Some(Epoch(first + 1)));
+    assert_eq!(site.store.epoch(&environment()), Some(Epoch(first + 1)));
+    assert_eq!(take(&one, "one").await, None);
     one.end_leases().await.unwrap();
-    assert_eq!(one.lease(&environment(), "one", minute).await.unwrap(), Lease::Held(Epoch(3)));
+    assert_eq!(take(&one, "one").await, Some(first + 2));
+    site.store.lose();
+    let epoch = take(&site.open(2), "three").await.unwrap();
+    assert!(epoch > first, "an epoch of a lost journal never comes again");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_jumps_ahead_lets_a_lease_run_out() {
-    let site = Site::new();
-    let (one, two) = (site.open(0), site.open(1));
-    one.lease(&environment(), "one", Duration::from_mins(1)).await.unwrap();
-    site.clock.jump(3_600);
-    let taken = two.lease(&environment(), "two", Duration::from_mins(1)).await.unwrap();
-    assert_eq!(taken, Lease::Held(Epoch(2)));
+async fn a_clock_that_jumps_lets_a_lease_run_out() {
+    for jump in [3_600, -3_600] {
+        let site = Site::new();
+        let (one, two) = (site.open(0), site.open(1));
+        let first = take(&one, "one").await.unwrap();
+        site.clock.jump(jump);
+        assert_eq!(take(&two, "two").await, Some(first + 1), "{jump}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,7 +87,7 @@ fn everything(checker: &Checker) -> Site {
         let opens = Schedule::new("0 3 * * SUN", zone).unwrap();
         desired.maintenance = Some(Window { opens, lasts: Duration::from_mins(90) });
         if hosts.len() > 1 {
-            let (name, members) = (Name::new("servers").unwrap(), hosts.into_iter().collect());
+            let (name, members) = (Name::new("all-hosts").unwrap(), hosts.into_iter().collect());
             desired.groups.push(Group { name, members, max_unavailable: 1, max_failures: 2 });
         }
     }
