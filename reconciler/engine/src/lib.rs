@@ -9,6 +9,7 @@ pub mod chance;
 mod execute;
 mod fence;
 mod guard;
+mod history;
 pub mod lane;
 mod observe;
 mod order;

@@ -142,6 +142,12 @@ pub trait Journal: Send + Sync {
         environment: &'a EnvironmentName,
     ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>>;
 
+    /// The commit of the newest run of an environment, whatever became of it.
+    fn begun<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<CommitId>, JournalError>>;
+
     /// Records a run that begins; the plan is the one made from the first look.
     fn run_started<'a>(
         &'a self,

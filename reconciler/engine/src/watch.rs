@@ -67,9 +67,9 @@ pub async fn watch(engine: Arc<Engine>, wake: Arc<Notify>, shutdown: Cancellatio
     while watcher.running.join_next().await.is_some() {}
 }
 
-struct Watcher {
-    engine: Arc<Engine>,
-    lanes: BTreeMap<EnvironmentName, Lane>,
+pub(crate) struct Watcher {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) lanes: BTreeMap<EnvironmentName, Lane>,
     running: JoinSet<()>,
     /// The newest commit that was dealt with.
     head: Option<CommitId>,
@@ -179,7 +179,7 @@ impl Watcher {
     }
 
     /// Reads a commit within its time; one that panics or does not end is a bad commit.
-    async fn read(&self, tree: Tree) -> Result<Site, Refused> {
+    pub(crate) async fn read(&self, tree: Tree) -> Result<Site, Refused> {
         let reading = guarded("reading the commit", self.engine.manifests.read(tree));
         match tokio::time::timeout(self.engine.limits.reading, reading).await {
             Ok(Ok(read)) => read,
@@ -202,59 +202,6 @@ impl Watcher {
             self.resume_newest().await?;
         }
         self.supersede_older(commit).await
-    }
-
-    /// Looks after every environment of the newest commit that any environment converged to: at a start, a bad
-    /// commit must not leave the home alone. What had left the repository by then stays left.
-    async fn resume_newest(&mut self) -> Result<(), TakeError> {
-        let mut newest: Option<CommitId> = None;
-        let kept = self.engine.repository.all_kept().await.map_err(TakeError::Tree)?;
-        for commit in kept.values() {
-            let is_newer = match &newest {
-                Some(newest) => {
-                    self.engine.repository.descends(newest, commit).await.map_err(TakeError::Tree)?
-                }
-                None => true,
-            };
-            if is_newer {
-                newest = Some(commit.clone());
-            }
-        }
-        let Some(newest) = newest else { return Ok(()) };
-        let Some(site) = self.read_again(&newest).await? else { return Ok(()) };
-        let environments = site.environments.into_iter().map(|(name, _)| name).collect();
-        self.resume(&environments).await
-    }
-
-    /// Reads a commit that was in order once.
-    async fn read_again(&self, commit: &CommitId) -> Result<Option<Site>, TakeError> {
-        let problem = match self.engine.repository.tree(commit).await {
-            Ok(tree) => match self.read(tree).await {
-                Ok(site) => return Ok(Some(site)),
-                Err(Refused { headline, .. }) => headline,
-            },
-            Err(error) if error.is_unavailable() => return Err(TakeError::Tree(error)),
-            Err(error) => error.to_string(),
-        };
-        warn!(commit = commit.short(), problem, "a commit that converged once is not valid any more");
-        Ok(None)
-    }
-
-    /// Lets each of the environments that has no lane go on with the last commit that it converged to.
-    async fn resume(&mut self, environments: &BTreeSet<EnvironmentName>) -> Result<(), TakeError> {
-        for environment in
-            environments.iter().filter(|name| !self.is_alive(name)).cloned().collect::<Vec<_>>()
-        {
-            let kept = self.engine.repository.kept(&environment).await.map_err(TakeError::Tree)?;
-            let Some(commit) = kept else { continue };
-            let Some(site) = self.read_again(&commit).await? else { continue };
-            let desired = site.environments.into_iter().find(|(name, _)| *name == environment);
-            if let Some((_, desired)) = desired {
-                info!(environment = %environment, commit = commit.short(), "the last converged commit is looked after");
-                self.converge(&environment, Wanted { commit, desired: Arc::new(desired) });
-            }
-        }
-        Ok(())
     }
 
     /// Hands a commit to its environment's lane, unless it would take the environment back in history.
@@ -284,45 +231,12 @@ impl Watcher {
         Ok(())
     }
 
-    /// The commit that this one would take the environment back from, if so, and what that is to it: the last one
-    /// that it converged to, or a later one that was begun.
-    async fn goes_back_from(
-        &self,
-        commit: &CommitId,
-        environment: &EnvironmentName,
-        kept: Option<&CommitId>,
-        rewind: &BTreeSet<CommitId>,
-    ) -> Result<Option<(CommitId, &'static str)>, TakeError> {
-        let repository = &self.engine.repository;
-        if has(Defect::RewindTaken) {
-            return Ok(None);
-        }
-        if let Some(kept) = kept.filter(|kept| !rewind.contains(*kept))
-            && !repository.descends(kept, commit).await.map_err(TakeError::Tree)?
-        {
-            return Ok(Some((kept.clone(), "the last one converged")));
-        }
-        let context = Context::Environment(environment.clone());
-        let pending = self.engine.journal.pending().await?;
-        let begun = pending.into_iter().filter(|(_, about)| *about == context).map(|(begun, _)| begun);
-        let wanted = self.lanes.get(environment).and_then(Lane::wanted);
-        for begun in begun.chain(wanted).filter(|begun| begun != commit && !rewind.contains(begun)) {
-            match repository.descends(commit, &begun).await {
-                Ok(true) => return Ok(Some((begun, "a later one that was begun"))),
-                // One that nobody has any more is no successor.
-                Ok(false) | Err(TargetError::Rejected { .. }) => {}
-                Err(error) => return Err(TakeError::Tree(error)),
-            }
-        }
-        Ok(None)
-    }
-
-    fn is_alive(&self, environment: &EnvironmentName) -> bool {
+    pub(crate) fn is_alive(&self, environment: &EnvironmentName) -> bool {
         self.lanes.get(environment).is_some_and(|lane| !lane.goal.is_closed())
     }
 
     /// Gives an environment's lane its goal; begins the lane where there is none, or where it broke off.
-    fn converge(&mut self, environment: &EnvironmentName, wanted: Wanted) {
+    pub(crate) fn converge(&mut self, environment: &EnvironmentName, wanted: Wanted) {
         let goal = Goal::Converge(wanted);
         if let Some(lane) = self.lanes.get(environment).filter(|lane| !lane.goal.is_closed()) {
             lane.goal.send_replace(goal);
@@ -366,7 +280,7 @@ fn own(desired: &Desired) -> usize {
 
 /// Why a commit is to be taken again later.
 #[derive(Debug, thiserror::Error)]
-enum TakeError {
+pub(crate) enum TakeError {
     #[error("{0}")]
     Tree(TargetError),
     #[error("{}", holdfast_core::kind::chain(.0))]

@@ -86,6 +86,13 @@ impl Journal for NotedJournal {
         self.inner.known(environment)
     }
 
+    fn begun<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<CommitId>, JournalError>> {
+        self.inner.begun(environment)
+    }
+
     fn run_started<'a>(
         &'a self,
         commit: &'a CommitId,

@@ -32,6 +32,8 @@ pub(crate) struct Memory {
     pub(crate) hangs: Mutex<bool>,
     /// The end of no run of this commit can be recorded.
     pub(crate) unrecorded: Mutex<Option<CommitId>>,
+    /// The commit of the last run.
+    pub(crate) begun: Mutex<Option<CommitId>>,
     /// How often the process ended while it read the next commit.
     pub(crate) deaths: Mutex<u32>,
     /// Who has the environment, and how often it changed hands.
@@ -131,7 +133,16 @@ impl Journal for Memory {
     ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
         Box::pin(async { Ok(BTreeSet::new()) })
     }
-    fn run_started<'a>(&'a self, _: &'a CommitId, _: &'a Plan) -> BoxFuture<'a, Result<RunId, JournalError>> {
+    fn begun<'a>(&'a self, _: &'a EnvironmentName) -> BoxFuture<'a, Result<Option<CommitId>, JournalError>> {
+        let begun = self.begun.lock().expect("no test panics while it holds this").clone();
+        Box::pin(async { Ok(begun) })
+    }
+    fn run_started<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        _: &'a Plan,
+    ) -> BoxFuture<'a, Result<RunId, JournalError>> {
+        *self.begun.lock().expect("no test panics while it holds this") = Some(commit.clone());
         Box::pin(async { Ok(RunId(1)) })
     }
     fn run_finished<'a>(

@@ -138,6 +138,30 @@ async fn a_commit_before_one_that_was_begun_is_held() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_on_an_invalid_commit_goes_on_with_the_one_that_was_begun() {
+    // What another life left: `b` was begun after `a` converged, and made another thing.
+    let two = format!("{}---\n{}", thing("two"), thing("new").replace("name: a", "name: b"));
+    let begun = |memory: &Memory| {
+        memory.push(commit('a'), &[SITE, ("environments/attic/a.yaml", &thing("one"))]);
+        memory.push(commit('b'), &[SITE, ("environments/attic/a.yaml", &two)]);
+        memory.push(commit('c'), &[SITE, ("environments/attic/a.yaml", "kind: Nonsense")]);
+        memory.kept.lock().unwrap().insert(environment(), commit('a'));
+    };
+    for last in [Some(commit('b')), None] {
+        let service = Service::start(|memory| {
+            begun(memory);
+            memory.begun.lock().unwrap().clone_from(&last);
+        });
+        service.world.put("a", "one", Owner::Ours(id("a")));
+        service.world.put("b", "new", Owner::Ours(id("b")));
+        service.until(&commit('c'), "failure: ").await;
+        tokio::time::sleep(Duration::from_mins(30)).await;
+        let expected = if last.is_some() { vec!["a=two".to_owned()] } else { Vec::new() };
+        assert_eq!(service.end().await.attic().writes, expected, "nothing goes, whatever is known");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_commit_that_ended_the_service_each_time_is_not_read_again() {
     let service = Service::start(|memory| *memory.deaths.lock().unwrap() = 2);
     service.push('a', "one");

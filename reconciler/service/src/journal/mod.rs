@@ -211,6 +211,22 @@ impl Journal for Sqlite {
         })
     }
 
+    fn begun<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<CommitId>, JournalError>> {
+        Box::pin(async move {
+            let id: Option<String> = sqlx::query_scalar(
+                "SELECT commit_id FROM runs WHERE environment = $1 ORDER BY id DESC LIMIT 1",
+            )
+            .bind(environment.as_str())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("reading the last run"))?;
+            Ok(id.and_then(|id| CommitId::new(id).ok()))
+        })
+    }
+
     fn run_started<'a>(
         &'a self,
         commit: &'a CommitId,
