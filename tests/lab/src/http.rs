@@ -62,6 +62,8 @@ struct Inner {
     requests: Vec<Seen>,
     latency: Duration,
     faults: VecDeque<(Matcher, Fault)>,
+    /// Those that are not used up.
+    lasting: Vec<(Matcher, Fault)>,
     watcher: Option<Watcher>,
     echoes: Vec<String>,
 }
@@ -100,9 +102,16 @@ impl Wire {
         self.inner().faults.push_back((Box::new(fits), fault));
     }
 
-    /// Takes back what [`Wire::fail_next`] ordered and was not used.
+    /// Disturbs every request that fits and that [`Wire::fail_next`] does not, until [`Wire::clear_faults`].
+    pub fn fail_all(&self, fits: impl Fn(&Seen) -> bool + Send + 'static, fault: Fault) {
+        self.inner().lasting.push((Box::new(fits), fault));
+    }
+
+    /// Takes back what [`Wire::fail_all`] ordered, and what [`Wire::fail_next`] did and was not used.
     pub fn clear_faults(&self) {
-        self.inner().faults.clear();
+        let mut inner = self.inner();
+        inner.faults.clear();
+        inner.lasting.clear();
     }
 
     /// The texts of all answers that repeated credentials.
@@ -119,8 +128,9 @@ impl Wire {
         let mut inner = self.inner();
         inner.requests.push(seen.clone());
         let at = inner.faults.iter().position(|(fits, _)| fits(seen));
-        let fault = at.and_then(|at| inner.faults.remove(at)).map(|(_, fault)| fault);
-        (inner.latency, fault)
+        let once = at.and_then(|at| inner.faults.remove(at)).map(|(_, fault)| fault);
+        let lasting = || inner.lasting.iter().find(|(fits, _)| fits(seen)).map(|(_, fault)| *fault);
+        (inner.latency, once.or_else(lasting))
     }
 
     fn notify(&self, seen: &Seen, moment: Moment) {

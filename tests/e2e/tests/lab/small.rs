@@ -27,11 +27,23 @@ pub(crate) fn write(home: &Home) {
 
 /// `holdfast.yaml` with these environments.
 pub(crate) fn site(home: &Home, environments: &[&str]) {
+    site_saying(home, environments, "");
+}
+
+/// Likewise, and one more line of its spec, such as `pause: a reason`.
+pub(crate) fn site_saying(home: &Home, environments: &[&str], line: &str) {
     let text = format!(
-        "apiVersion: holdfast/v1\nkind: Site\nmetadata: {{ name: home }}\nspec:\n  environments: [{}]\n",
+        "apiVersion: holdfast/v1\nkind: Site\nmetadata: {{ name: home }}\nspec:\n  environments: [{}]\n  {line}\n",
         environments.join(", ")
     );
     home.repository.write("holdfast.yaml", text).expect("a file is written");
+}
+
+/// The file of the environment `core`, with one line as its spec, such as `retire: [VaultPolicy/old]`.
+pub(crate) fn core_saying(home: &Home, line: &str) {
+    let text =
+        format!("apiVersion: holdfast/v1\nkind: Environment\nmetadata: {{ name: core }}\nspec:\n  {line}\n");
+    home.repository.write("environments/core/environment.yaml", text).expect("a file is written");
 }
 
 pub(crate) fn guest(name: &str, vmid: u32, last: u32) -> String {

@@ -243,6 +243,30 @@ impl Life {
         assert!(in_time, "the log never said {words:?}\n{}", self.told());
     }
 
+    /// What `holdfast status` says, and whether it finds all well.
+    pub(crate) async fn status(&self) -> (String, bool) {
+        let mut command = service::command(binary(), &self.home.config(), &self.home.credentials());
+        let output = command.arg("status").output().await.expect("it runs");
+        (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.success())
+    }
+
+    /// Waits until `holdfast status` says all of `words`. Gives all that it says.
+    pub(crate) async fn until_status(&self, words: &[&str]) -> String {
+        let found = async {
+            loop {
+                let (said, _) = self.status().await;
+                if words.iter().all(|word| said.contains(word)) {
+                    return said;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        if let Ok(said) = tokio::time::timeout(PATIENCE, found).await {
+            return said;
+        }
+        panic!("never said {words:?}:\n{}\n{}", self.status().await.0, self.told())
+    }
+
     /// The end of the service's log and all statuses, for a failing test.
     pub(crate) fn told(&self) -> String {
         let mut lines = vec!["statuses:".to_owned()];
