@@ -36,16 +36,32 @@ enum Command {
         /// Runs its commits without faults.
         #[arg(long)]
         undisturbed: bool,
+        /// Runs its last commit alone.
+        #[arg(long)]
+        alone: bool,
     },
     /// Takes commits, events and faults out of a seed while it still fails, and prints what is left.
     Shrink { seed: u64 },
+    /// Plants each defect, and prints the table of what saw it after how many seeds.
+    #[cfg(feature = "planted")]
+    Planted {
+        /// These alone, by their names.
+        defects: Vec<String>,
+        /// Given up after so many.
+        #[arg(long, default_value_t = 5_000)]
+        seeds: u64,
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let clean = match Arguments::parse().command {
         Command::Run { seeds, threads, failures } => many(&seeds, threads, failures)?,
-        Command::Replay { seed, undisturbed } => replay(seed, undisturbed)?,
+        Command::Replay { seed, undisturbed, alone } => replay(seed, undisturbed, alone)?,
         Command::Shrink { seed } => smallest(seed)?,
+        #[cfg(feature = "planted")]
+        Command::Planted { defects, seeds, threads } => planted(&defects, seeds, threads)?,
     };
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -104,11 +120,15 @@ fn rate(tally: &Tally, since: Duration) -> f64 {
     tally.seeds as f64 / since.as_secs_f64().max(0.001)
 }
 
-fn replay(seed: u64, undisturbed: bool) -> anyhow::Result<bool> {
+fn replay(seed: u64, undisturbed: bool, alone: bool) -> anyhow::Result<bool> {
     let drawn = Case::of_seed(seed);
-    let case =
-        Case { whole_trace: true, hears: true, ..if undisturbed { drawn.undisturbed() } else { drawn } };
-    let outcome = if undisturbed { run(&case) } else { run_and_compare(&case) };
+    let chosen = match (undisturbed, alone) {
+        (_, true) => drawn.last_alone(),
+        (true, _) => drawn.undisturbed(),
+        _ => drawn,
+    };
+    let case = Case { whole_trace: true, hears: true, ..chosen };
+    let outcome = if undisturbed || alone { run(&case) } else { run_and_compare(&case) };
     let mut out = std::io::stdout();
     writeln!(out, "{}", describe(&case))?;
     for line in &outcome.trace {
@@ -136,4 +156,20 @@ fn smallest(seed: u64) -> anyhow::Result<bool> {
         writeln!(out, "seed {seed}, shrunk: {breach}")?;
     }
     Ok(false)
+}
+
+#[cfg(feature = "planted")]
+fn planted(names: &[String], seeds: u64, threads: usize) -> anyhow::Result<bool> {
+    use holdfast_core::planted::Defect;
+    use holdfast_sim::planting::{Table, catch_all};
+
+    let is_meant = |defect: &Defect| names.is_empty() || names.contains(&format!("{defect:?}"));
+    let defects: Vec<Defect> = Defect::ALL.into_iter().filter(is_meant).collect();
+    let heard = |one: &holdfast_sim::planting::Catch| {
+        // For who waits; the table is what counts.
+        drop(writeln!(std::io::stderr(), "{:?}: {:?} {}", one.defect, one.seed, one.what));
+    };
+    let caught = catch_all(&defects, threads, |_| 0..seeds, heard);
+    writeln!(std::io::stdout(), "{}", Table(&caught))?;
+    Ok(caught.iter().all(|one| one.seed.is_some()))
 }

@@ -11,7 +11,6 @@ use crate::model::Object;
 use crate::run::{Case, Outcome, run};
 use crate::truth::Standing;
 use crate::wire::Port;
-use crate::workload::Workload;
 
 /// Runs a seed's world, and what it is compared with. Gives the disturbed one with everything that was found.
 pub fn run_and_compare(case: &Case) -> Outcome {
@@ -26,19 +25,22 @@ pub fn run_and_compare(case: &Case) -> Outcome {
     let mut found: Vec<String> =
         undisturbed.breaches.iter().map(|breach| format!("without any fault: {breach}")).collect();
     if found.is_empty() {
-        found = differences(&disturbed, &undisturbed);
+        found = differences(&disturbed, &undisturbed, case);
         // By way of the others, and at once.
         if found.is_empty() && case.seed.is_multiple_of(4) && case.workload.pushes.len() > 1 {
-            let last = case.workload.pushes.last().cloned();
-            let direct =
-                Case { workload: Workload { pushes: last.into_iter().collect() }, ..case.undisturbed() };
-            found = differences_of_declared(&undisturbed, &run(&direct), case);
+            found = differences_of_declared(&undisturbed, &run(&case.last_alone()), case);
         }
     }
     *disturbed.checks.entry(Invariant::Same).or_default() += 1;
     let at = disturbed.time;
     disturbed.breaches.extend(found.into_iter().map(|what| Breach { invariant: Invariant::Same, at, what }));
     disturbed
+}
+
+/// Whether any commit renames anything.
+fn renames(case: &Case) -> bool {
+    let sketches = case.workload.pushes.iter().filter_map(|push| push.body.sketch());
+    sketches.flat_map(|sketch| sketch.rooms.values()).any(|room| !room.moved.is_empty())
 }
 
 /// The environments that converged in both.
@@ -59,7 +61,7 @@ fn is_meddled(outcome: &Outcome, port: Port, key: &str) -> bool {
         .any(|(of, touched)| (*of == port && touched == key) || (port == Port::Hosts && *of == Port::Proxmox))
 }
 
-fn differences(disturbed: &Outcome, undisturbed: &Outcome) -> Vec<String> {
+fn differences(disturbed: &Outcome, undisturbed: &Outcome, case: &Case) -> Vec<String> {
     let counts = matched(disturbed, undisturbed);
     let mut found = Vec::new();
     let nothing = BTreeMap::new();
@@ -67,13 +69,17 @@ fn differences(disturbed: &Outcome, undisturbed: &Outcome) -> Vec<String> {
         let here = disturbed.objects.get(&port).map_or(&nothing, |objects| objects);
         let there = undisturbed.objects.get(&port).map_or(&nothing, |objects| objects);
         let meddled = |key: &String| is_meddled(disturbed, port, key);
+        // A guest is made under the name that it has then, and keeps it.
+        let renamed = port == Port::Proxmox && renames(case);
         for (key, object) in here.iter().filter(|(key, object)| counts(object) && !meddled(key)) {
             match there.get(key) {
                 None => found.push(format!("{port:?} {key} stands, and would not without faults")),
-                Some(other) if alike(&other.content) != alike(&object.content) => found.push(format!(
-                    "{port:?} {key} is `{}`, and would be `{}` without faults",
-                    object.content, other.content
-                )),
+                Some(other) if !renamed && alike(&other.content) != alike(&object.content) => {
+                    found.push(format!(
+                        "{port:?} {key} is `{}`, and would be `{}` without faults",
+                        object.content, other.content
+                    ))
+                }
                 Some(_) => {}
             }
         }
@@ -106,19 +112,14 @@ fn differences_of_declared(after_others: &Outcome, alone: &Outcome, case: &Case)
         return alone.breaches.iter().map(|breach| format!("the last commit alone: {breach}")).collect();
     }
     let counts = matched(after_others, alone);
-    let renamed = case
-        .workload
-        .pushes
-        .last()
-        .and_then(|push| push.body.sketch())
-        .is_some_and(|sketch| sketch.rooms.values().any(|room| !room.moved.is_empty()));
+    let renamed = renames(case);
     let mut found = Vec::new();
     for port in Port::TARGETS {
         let Some(alone) = alone.objects.get(&port) else { continue };
         for (key, object) in alone.iter().filter(|(_, object)| counts(object)) {
             let other = after_others.objects.get(&port).and_then(|objects| objects.get(key));
             // A mark keeps the old name until the object changes for another reason.
-            if renamed && other.is_some() {
+            if renamed && port == Port::Proxmox && other.is_some() {
                 continue;
             }
             if other.map(|other| alike(&other.content)) != Some(alike(&object.content)) {

@@ -1,6 +1,6 @@
 //! The stage: a home, the processes that live on it, and everything that is done to them as time goes by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -362,6 +362,13 @@ impl Stage {
     pub(crate) fn push_more(&mut self, push: Push) {
         self.workload.pushes.push(push);
         self.push(self.workload.pushes.len() - 1, true);
+    }
+
+    /// The kept commits that the newest one does not descend from.
+    pub(crate) fn stranded(&self) -> BTreeSet<CommitId> {
+        let Some(tip) = &self.tip else { return BTreeSet::new() };
+        let kept = self.home.machines.iter().flat_map(|machine| machine.mirror.kept().into_values());
+        kept.filter(|kept| !self.home.remote.descends(kept, tip)).collect()
     }
 
     /// What the newest commit wants, where it is valid.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use holdfast_core::desired::Desired;
 use holdfast_core::ident::{CommitId, EnvironmentName};
-use holdfast_core::plan::{Action, Plan};
+use holdfast_core::plan::{Action, Hold, Plan};
 use holdfast_core::report::Report;
 use holdfast_engine::budget::Budget;
 use holdfast_engine::chance::Chance;
@@ -22,6 +23,9 @@ use crate::ports::repository::SimRepository;
 
 /// No process: its calls never go out.
 const NOBODY: u8 = u8::MAX;
+
+/// How long the first looks of a run may take.
+const LOOKING: Duration = Duration::from_mins(6);
 
 /// Looks at a home without any wire between.
 #[derive(Clone)]
@@ -87,6 +91,10 @@ impl Truth {
             let line = |text: &str| format!("{}: {text}", item.id.short());
             match &item.action {
                 Action::Keep => {}
+                // What cannot be reached now may be in a moment.
+                Action::Hold(Hold::Unseen(error)) if error.is_unavailable() => {
+                    moving.push(line(&error.to_string()));
+                }
                 Action::Hold(hold) => {
                     let reason = hold.reason(environment).to_string();
                     held.push(line(&reason));
@@ -135,8 +143,17 @@ impl Truth {
             );
             return;
         };
-        let standing = self.standing(environment, &desired).await;
-        let touched = self.home.checks.touched().is_some_and(|touched| touched >= began);
+        // A first run leaves what it finds too much, and tells of it.
+        let first = !self.home.checks.has_converged(environment);
+        let standing = if first {
+            let desired = Desired { first, ..Desired::clone(&desired) };
+            self.standing(environment, &desired).await
+        } else {
+            self.standing(environment, &desired).await
+        };
+        // The run looked before it was recorded.
+        let looked = began.saturating_sub(LOOKING);
+        let touched = self.home.checks.touched().is_some_and(|touched| touched >= looked);
         let breach = match standing {
             Standing::Matches => None,
             _ if touched => return,

@@ -339,6 +339,11 @@ impl Checks {
         self.book().facts.commits.insert(commit, pushed);
     }
 
+    /// Whether any run of an environment ever converged.
+    pub(crate) fn has_converged(&self, environment: &EnvironmentName) -> bool {
+        self.book().facts.converged.contains_key(environment)
+    }
+
     pub(crate) fn knows(&self, commit: &CommitId) -> bool {
         self.book().facts.commits.contains_key(commit)
     }

@@ -8,7 +8,7 @@ pub(super) fn effect(facts: &Facts, effect: &Effect<'_>) -> Finding {
     let Some(mine) = facts.acts_for(actor.process, environment) else {
         return Finding::Breach(format!("`{}` was done for no run", actor.what));
     };
-    if known::RESUMES_OLDER && facts.converged.get(environment) == Some(mine) {
+    if known::RESUMES_OLDER && facts.head_is_bad() {
         return Finding::Silent;
     }
     let begun = facts.begun.get(environment).filter(|begun| *begun != mine);

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_core::desired::{Desired, Group, Place, Resource, Site};
+use holdfast_core::desired::{Desired, Drift, DriftMode, Group, Place, Resource, Site};
 use holdfast_core::graph;
 use holdfast_core::ident::{CommitId, EnvironmentName, KindName, Name, ResourceId};
+use holdfast_core::schedule::Window;
 use serde_json::{Value, json};
 
 pub const GUEST: KindName = KindName::fixed("VirtualMachine");
@@ -41,9 +42,12 @@ pub struct Room {
     pub policies: BTreeMap<Name, Policy>,
     pub applications: BTreeMap<Name, Application>,
     pub retire: BTreeSet<(KindName, Name)>,
+    pub protect: BTreeSet<(KindName, Name)>,
     pub moved: BTreeMap<(KindName, Name), Name>,
     /// Groups by name: the kind of their members.
     pub groups: BTreeMap<Name, (KindName, BTreeSet<Name>)>,
+    pub drift: DriftMode,
+    pub maintenance: Option<Window>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -262,6 +266,9 @@ impl Sketch {
         let mut desired = Desired {
             resources,
             retire: room.retire.iter().map(|(kind, name)| id(kind, name)).collect(),
+            protect: room.protect.iter().map(|(kind, name)| id(kind, name)).collect(),
+            drift: Drift { schedule: None, mode: room.drift },
+            maintenance: room.maintenance.clone(),
             moved: room.moved.iter().map(|((kind, old), new)| (id(kind, old), id(kind, new))).collect(),
             groups,
             pause: self.pause.clone(),
