@@ -84,6 +84,10 @@ pub struct SecretDocument {
 
 /// Where secrets are read. The Vault client implements it; targets never see it.
 pub trait SecretStore: Send + Sync {
+    /// The system that it is part of ([`Kind::TARGET`](crate::kind::Kind::TARGET)): who asks for a pause there asks for
+    /// it here as well.
+    fn target(&self) -> &'static str;
+
     /// Reads the newest version at `path`. A path without a live version is `Rejected`: a person must
     /// write it.
     fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<SecretDocument, TargetError>>;

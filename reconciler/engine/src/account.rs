@@ -14,6 +14,8 @@ use crate::budget::{Asked, Try};
 pub(crate) struct Account<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) kind: &'a KindName,
+    /// The system that the kind is part of.
+    pub(crate) target: &'static str,
     /// Each object is reached by itself.
     pub(crate) apart: bool,
     /// It asks for everything, and not for single objects.
@@ -74,6 +76,11 @@ impl Account<'_> {
     }
 
     fn asked(&self, one: Option<&Name>) -> Asked {
-        Asked { system: self.kind.to_string(), one: one.map(ToString::to_string), apart: self.apart }
+        Asked {
+            target: self.target.to_owned(),
+            kind: self.kind.to_string(),
+            one: one.map(ToString::to_string),
+            apart: self.apart,
+        }
     }
 }

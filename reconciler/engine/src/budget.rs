@@ -1,7 +1,7 @@
 //! The retry budget: how often a system that does not answer may be asked again.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use holdfast_core::kind::TargetError;
@@ -18,11 +18,16 @@ const SAVED: u32 = 10 * RETRY;
 /// The longest pause that a system may ask for.
 const LONGEST_ASKED: Duration = Duration::from_hours(1);
 
+/// The first and the longest pause between two retries that are paid for: ten of them last for a good while.
+const SPACING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
+
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Asked {
+    /// The system: who asks for a pause, asks for it for all of it.
+    pub target: String,
     /// A kind, or `secrets`.
-    pub system: String,
+    pub kind: String,
     /// One object of it. Absent: all of them at once.
     pub one: Option<String>,
     /// Whether each object is a machine of its own, with savings of its own.
@@ -30,14 +35,23 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// All secrets.
-    pub fn secrets() -> Self {
-        Self { system: "secrets".to_owned(), one: None, apart: false }
+    /// All secrets of a store.
+    pub fn secrets(target: &str) -> Self {
+        Self { target: target.to_owned(), kind: "secrets".to_owned(), one: None, apart: false }
     }
 
     /// Who pays for a retry.
     fn payer(&self) -> Self {
-        if self.apart { self.clone() } else { Self { one: None, ..self.clone() } }
+        if self.apart { self.clone() } else { self.whole() }
+    }
+
+    fn whole(&self) -> Self {
+        Self { one: None, ..self.clone() }
+    }
+
+    /// Who keeps a pause.
+    fn system(&self) -> (String, Option<String>) {
+        (self.target.clone(), self.one.clone().filter(|_| self.apart))
     }
 }
 
@@ -52,41 +66,65 @@ pub enum Try {
 
 /// The accounts of everything that is asked. All environments share them.
 #[derive(Debug, Default)]
-pub struct Budget(Mutex<BTreeMap<Asked, Account>>);
+pub struct Budget(Mutex<Books>);
+
+#[derive(Debug, Default)]
+struct Books {
+    accounts: BTreeMap<Asked, Account>,
+    /// Until when each system asked to be left alone.
+    pauses: BTreeMap<(String, Option<String>), Instant>,
+}
 
 #[derive(Debug)]
 struct Account {
     saved: u32,
     /// What its last answer was, where it was none.
     down: Option<TargetError>,
-    /// It asked not to be asked before.
-    not_before: Option<Instant>,
+    /// When the next retry may be paid for, and the pause after it.
+    next_retry: Option<Instant>,
+    spacing: Duration,
 }
 
 impl Default for Account {
     fn default() -> Self {
-        Self { saved: SAVED, down: None, not_before: None }
+        Self { saved: SAVED, down: None, next_retry: None, spacing: SPACING.0 }
+    }
+}
+
+impl Account {
+    fn is_there(&mut self) {
+        self.down = None;
+        self.next_retry = None;
+        self.spacing = SPACING.0;
+    }
+}
+
+impl Books {
+    /// The last answer of something that is away, or of all of its kind.
+    fn down(&self, asked: &Asked) -> Option<TargetError> {
+        let of = |part: &Asked| self.accounts.get(part).and_then(|account| account.down.clone());
+        of(asked).or_else(|| of(&asked.whole()))
     }
 }
 
 impl Budget {
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether something may be asked now. A system that answered last is asked freely; one that did not is asked
-    /// again at each first try, and beside that as often as is saved up.
+    /// again at each first try, and beside that as often as is saved up, in growing pauses: who comes between gets the
+    /// last answer.
     ///
     /// # Errors
     /// What it said last, with the pause that it asked for.
     pub fn ask(&self, asked: &Asked, reason: Try, now: Instant) -> Result<(), TargetError> {
-        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let whole = Asked { one: None, ..asked.clone() };
-        let mut down = None;
-        for part in [&whole, asked] {
-            let Some(account) = accounts.get(part) else { continue };
-            if let Some(not_before) = account.not_before.filter(|not_before| now < *not_before) {
-                return Err(postponed(account.down.clone(), Some(not_before - now)));
-            }
-            down = account.down.clone().or(down);
+        let mut books = self.books();
+        let down = books.down(asked);
+        if let Some(until) = books.pauses.get(&asked.system()).filter(|until| now < **until) {
+            return Err(postponed(down, Some(*until - now)));
         }
-        let payer = accounts.entry(asked.payer()).or_default();
+        let payer = books.accounts.entry(asked.payer()).or_default();
         match (down, reason) {
             (None, Try::Again) => Ok(()),
             (Some(_), Try::Again) if has(Defect::NoBudget) => Ok(()),
@@ -94,40 +132,46 @@ impl Budget {
                 payer.saved = (payer.saved + PAID_IN).min(SAVED);
                 Ok(())
             }
-            (Some(_), Try::Again) if payer.saved >= RETRY => {
+            (Some(last), Try::Again) => {
+                let too_soon = payer.next_retry.is_some_and(|next| now < next);
+                if too_soon || payer.saved < RETRY {
+                    return Err(postponed(Some(last), None));
+                }
                 payer.saved -= RETRY;
+                payer.next_retry = Some(now + payer.spacing);
+                payer.spacing = (payer.spacing * 2).min(SPACING.1);
                 Ok(())
             }
-            (Some(last), Try::Again) => Err(postponed(Some(last), None)),
         }
     }
 
     /// Whether it may not be asked again before its next first try.
     pub fn is_spent(&self, asked: &Asked) -> bool {
-        let accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let whole = Asked { one: None, ..asked.clone() };
-        let is_down = |part: &Asked| accounts.get(part).is_some_and(|account| account.down.is_some());
-        let saved = accounts.get(&asked.payer()).map_or(SAVED, |account| account.saved);
-        saved < RETRY && !has(Defect::NoBudget) && (is_down(&whole) || is_down(asked))
+        let books = self.books();
+        let saved = books.accounts.get(&asked.payer()).map_or(SAVED, |account| account.saved);
+        saved < RETRY && books.down(asked).is_some() && !has(Defect::NoBudget)
     }
 
     /// Notes what it answered: `None` for anything that shows that it is there.
     pub fn answered(&self, asked: &Asked, error: Option<&TargetError>, now: Instant) {
-        let mut accounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if error.is_none() && asked.one.is_some() {
-            // Who answers for one of its objects is there.
-            if let Some(whole) = accounts.get_mut(&Asked { one: None, ..asked.clone() }) {
-                whole.down = None;
-            }
+        let mut books = self.books();
+        if let Some(TargetError::Unavailable { retry_after: Some(after), .. }) = error {
+            let until = now + (*after).min(LONGEST_ASKED);
+            let kept = books.pauses.entry(asked.system()).or_insert(until);
+            *kept = (*kept).max(until);
         }
-        let account = accounts.entry(asked.clone()).or_default();
-        account.down = error.filter(|error| error.is_unavailable()).cloned();
-        account.not_before = match error {
-            Some(TargetError::Unavailable { retry_after: Some(after), .. }) => {
-                Some(now + (*after).min(LONGEST_ASKED))
+        let Some(error) = error.filter(|error| error.is_unavailable()) else {
+            books.accounts.entry(asked.clone()).or_default().is_there();
+            // What answers for one of its objects, or for one of its kinds, is there.
+            let same = |other: &Asked| {
+                other.target == asked.target && other.one.is_none() && !other.apart && !asked.apart
+            };
+            for (_, account) in books.accounts.iter_mut().filter(|(other, _)| same(other)) {
+                account.is_there();
             }
-            _ => None,
+            return;
         };
+        books.accounts.entry(asked.clone()).or_default().down = Some(error.clone());
     }
 }
 
@@ -150,56 +194,83 @@ mod tests {
     use super::*;
 
     fn asked() -> Asked {
-        Asked { system: "Thing".to_owned(), one: None, apart: false }
+        Asked { target: "attic".to_owned(), kind: "Thing".to_owned(), one: None, apart: false }
     }
 
     fn one(name: &str, apart: bool) -> Asked {
         Asked { one: Some(name.to_owned()), apart, ..asked() }
     }
 
+    fn down() -> TargetError {
+        TargetError::unavailable("looking", "connection refused")
+    }
+
+    /// How many retries are granted in a while, asked for each second.
+    fn retries(budget: &Budget, asked: &Asked, from: Instant, seconds: u64) -> usize {
+        (0..seconds)
+            .filter(|second| budget.ask(asked, Try::Again, from + Duration::from_secs(*second)).is_ok())
+            .count()
+    }
+
     #[tokio::test]
     async fn an_outage_costs_a_tenth_more_than_health_and_what_was_saved() {
         let (budget, now) = (Budget::default(), Instant::now());
-        budget.answered(&asked(), Some(&TargetError::unavailable("looking", "a start")), now);
-        assert_eq!((0..100).filter(|_| budget.ask(&asked(), Try::Again, now).is_ok()).count(), 10, "saved");
+        budget.answered(&asked(), Some(&down()), now);
+        assert_eq!(retries(&budget, &asked(), now, 86_400), 10, "saved");
+        let later = now + Duration::from_hours(48);
         for _ in 0..50 {
-            budget.ask(&asked(), Try::First, now).unwrap();
-            budget.answered(&asked(), None, now);
+            budget.ask(&asked(), Try::First, later).unwrap();
         }
-        let down = TargetError::unavailable("looking", "connection refused");
-        budget.answered(&asked(), Some(&down), now);
-        let retries =
-            |count: usize| (0..count).filter(|_| budget.ask(&asked(), Try::Again, now).is_ok()).count();
-        assert_eq!(retries(100), 5, "a tenth of 50");
-        for _ in 0..10 {
-            budget.ask(&asked(), Try::First, now).unwrap();
-        }
-        assert_eq!(retries(100), 1);
-        assert_eq!(budget.ask(&asked(), Try::Again, now), Err(down));
-        budget.answered(&asked(), None, now);
-        assert_eq!(retries(100), 100, "what answers is asked freely");
+        assert_eq!(budget.ask(&asked(), Try::Again, later), Ok(()));
+        assert_eq!(budget.ask(&asked(), Try::Again, later), Err(down()), "not at once");
+        assert_eq!(retries(&budget, &asked(), later, 86_400), 4, "a tenth of 50, and one was used");
+        budget.answered(&asked(), None, later);
+        assert_eq!(retries(&budget, &asked(), later, 100), 100, "what answers is asked freely");
+    }
+
+    #[tokio::test]
+    async fn the_retries_of_many_are_those_of_one_and_last_for_minutes() {
+        let (budget, now) = (Budget::default(), Instant::now());
+        budget.answered(&asked(), Some(&down()), now);
+        let names: Vec<Asked> = (0..20).map(|number| one(&number.to_string(), false)).collect();
+        let in_a_minute: usize = (0..60)
+            .map(|second| {
+                let at = now + Duration::from_secs(second);
+                names.iter().filter(|name| budget.ask(name, Try::Again, at).is_ok()).count()
+            })
+            .sum();
+        assert_eq!(in_a_minute, 6, "after 0, 1, 3, 7, 15 and 31 seconds");
+        assert!(!budget.is_spent(&names[0]));
     }
 
     #[tokio::test]
     async fn one_that_is_out_of_reach_says_nothing_of_the_others() {
-        let (budget, now) = (Budget::default(), Instant::now());
-        let down = TargetError::unavailable("looking", "connection refused");
         for apart in [true, false] {
-            budget.answered(&one("a", apart), Some(&down), now);
-            let tries = |name: &str| {
-                (0..100).filter(|_| budget.ask(&one(name, apart), Try::Again, now).is_ok()).count()
-            };
-            assert_eq!(tries("a"), 10);
-            assert_eq!(tries("b"), 100);
+            let (budget, now) = (Budget::default(), Instant::now());
+            budget.answered(&one("a", apart), Some(&down()), now);
+            assert_eq!(retries(&budget, &one("a", apart), now, 86_400), 10);
+            assert_eq!(retries(&budget, &one("b", apart), now, 100), 100);
         }
-        budget.answered(&asked(), Some(&down), now);
-        assert!(budget.ask(&one("b", false), Try::Again, now).is_err(), "all of it is out of reach");
+        let (budget, now) = (Budget::default(), Instant::now());
+        budget.answered(&asked(), Some(&down()), now);
+        assert_eq!(retries(&budget, &one("b", false), now, 2), 2, "all of it is out of reach: in pauses");
         budget.answered(&one("c", false), None, now);
-        assert!(budget.ask(&one("b", false), Try::Again, now).is_ok());
+        assert_eq!(retries(&budget, &one("b", false), now, 100), 100, "one of it answered");
     }
 
     #[tokio::test]
-    async fn a_pause_that_was_asked_for_is_kept_and_bounded() {
+    async fn what_answers_for_another_kind_of_a_system_shows_that_it_is_there() {
+        let (budget, now) = (Budget::default(), Instant::now());
+        let secrets = Asked::secrets("attic");
+        budget.answered(&secrets, Some(&down()), now);
+        assert_eq!(retries(&budget, &secrets, now, 86_400), 10);
+        assert!(budget.is_spent(&secrets));
+        budget.answered(&asked(), None, now);
+        assert!(!budget.is_spent(&secrets));
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_was_asked_for_is_kept_by_all_of_a_system_and_bounded() {
         let (budget, now) = (Budget::default(), Instant::now());
         let after = |seconds| TargetError::Unavailable {
             doing: "looking".to_owned(),
@@ -207,10 +278,15 @@ mod tests {
             retry_after: Some(Duration::from_secs(seconds)),
         };
         budget.answered(&asked(), Some(&after(60)), now);
-        let asked_at = |seconds| budget.ask(&asked(), Try::First, now + Duration::from_secs(seconds));
-        assert_eq!(asked_at(10), Err(after(50)));
-        assert!(asked_at(60).is_ok());
+        // An answer that names no pause takes none away.
+        budget.answered(&asked(), Some(&down()), now);
+        let asked_at =
+            |asked: &Asked, seconds| budget.ask(asked, Try::First, now + Duration::from_secs(seconds));
+        assert!(asked_at(&asked(), 59).is_err());
+        assert!(asked_at(&Asked::secrets("attic"), 59).is_err(), "it is the same system");
+        assert!(asked_at(&Asked::secrets("cellar"), 59).is_ok());
+        assert!(asked_at(&asked(), 60).is_ok());
         budget.answered(&asked(), Some(&after(1_000_000)), now);
-        assert!(asked_at(3_600).is_ok());
+        assert!(asked_at(&asked(), 3_600).is_ok());
     }
 }

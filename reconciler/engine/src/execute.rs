@@ -151,16 +151,27 @@ async fn turn(world: &World<'_>, id: &ResourceId, progress: &mut Progress) -> Tu
     }
     let spec = match resolution {
         Resolution::Ready(spec) => spec,
-        Resolution::Unseen(error) => return unseen(world, &Asked::secrets(), error),
+        Resolution::Unseen(error) => {
+            return unseen(world, &Asked::secrets(world.engine.targets.secrets().target()), error);
+        }
         Resolution::Later(references) => return refresh_references(world, id, &references).await,
     };
     let seen = world.look_at_one(id, spec.clone()).await;
     let kind = &world.engine.kinds[&id.kind];
-    let asked = Asked { system: id.kind.to_string(), one: Some(id.name.to_string()), apart: kind.each_apart };
+    let asked = Asked {
+        target: kind.target.to_owned(),
+        kind: id.kind.to_string(),
+        one: Some(id.name.to_string()),
+        apart: kind.each_apart,
+    };
     if let Seen::Unknown(error) = seen {
         return unseen(world, &asked, error);
     }
     if resource.borrowed {
+        // Nobody changes it now, and nothing would be done that waits for it.
+        if let Some(reason) = world.observed().restraint.everything.clone() {
+            return Turn::End(Outcome::Held(Hold::NotNow(reason)));
+        }
         return borrowed(kind, id, &spec, &seen);
     }
     let action = decide_wanted(&world.engine.kinds, world.desired, &world.observed(), id, &spec, &seen);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use holdfast_core::desired::{Desired, Drift};
+use holdfast_core::desired::{Desired, Drift, DriftMode};
 use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
 use holdfast_core::planted::{Defect, has};
 use holdfast_core::report::{Report, Status, StatusState};
@@ -87,7 +87,7 @@ pub async fn lane(
     loop {
         let now = goal.borrow_and_update().clone();
         let Goal::Converge(current) = now else {
-            if !wait(&mut goal, &shutdown, None).await {
+            if !wait(&engine, &mut goal, &shutdown, None).await {
                 return;
             }
             continue;
@@ -124,7 +124,7 @@ pub async fn lane(
             Ended::Stopped => (Instant::now(), Why::Commit),
         };
         why = next;
-        if !wait(&mut goal, &shutdown, Some(until)).await {
+        if !wait(&engine, &mut goal, &shutdown, Some(until)).await {
             return;
         }
     }
@@ -151,23 +151,32 @@ fn next_look(engine: &Engine, drift: &Drift) -> Duration {
     }
 }
 
-/// Waits for a newer commit, or until `until`. `false` where the lane is to end.
+/// Waits for a newer commit, until `until`, or until a pause on the machine ends. `false` where the lane is to end.
 async fn wait(
+    engine: &Engine,
     goal: &mut watch::Receiver<Goal>,
     shutdown: &CancellationToken,
     until: Option<Instant>,
 ) -> bool {
-    let pause = async {
-        match until {
-            Some(until) => tokio::time::sleep_until(until).await,
-            None => std::future::pending().await,
+    loop {
+        let paused = engine.halt.reason().is_some();
+        let soon = paused.then(|| Instant::now() + engine.limits.poll);
+        let next = soon.into_iter().chain(until).min();
+        let pause = async {
+            match next {
+                Some(next) => tokio::time::sleep_until(next).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return false,
+            changed = goal.changed() => return changed.is_ok(),
+            () = pause => {}
         }
-    };
-    tokio::select! {
-        biased;
-        () = shutdown.cancelled() => false,
-        changed = goal.changed() => changed.is_ok(),
-        () = pause => true,
+        if next == until || (paused && engine.halt.reason().is_none()) {
+            return true;
+        }
     }
 }
 
@@ -215,6 +224,7 @@ impl Run<'_> {
             desired: self.wanted.desired.clone(),
             epoch,
             why,
+            drift: self.is_drift().await,
             past: self.past.clone(),
         };
         match self.drive(job, goal, shutdown).await {
@@ -240,6 +250,16 @@ impl Run<'_> {
                 Ended::NotConverged
             }
         }
+    }
+
+    /// Whether the environment converged to this commit before. Asked only where something hangs on it; where nobody
+    /// can tell, it counts as if it had, so that nothing is written.
+    async fn is_drift(&self) -> bool {
+        if self.wanted.desired.drift.mode == DriftMode::Correct {
+            return false;
+        }
+        let kept = self.engine.repository.kept(self.environment).await;
+        kept.map_or(true, |kept| kept.as_ref() == Some(&self.wanted.commit))
     }
 
     /// Runs, renews the lease meanwhile, and stops the run for a newer commit or where the lease is lost.

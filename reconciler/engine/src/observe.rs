@@ -202,8 +202,14 @@ impl<'a> World<'a> {
         let Some(target) = self.targets.get(group) else {
             return Look::failed(wanted.keys(), &no_connection(kind));
         };
-        let apart = target.info().each_apart;
-        let account = Account { engine: self.engine, kind, apart, whole: scope == Scope::All };
+        let info = target.info();
+        let account = Account {
+            engine: self.engine,
+            kind,
+            target: info.target,
+            apart: info.each_apart,
+            whole: scope == Scope::All,
+        };
         let Allowed { wanted, postponed } = match account.ask(wanted, reason) {
             Ok(allowed) => allowed,
             Err((wanted, error)) => return Look::failed(wanted.keys(), &error),

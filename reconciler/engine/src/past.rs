@@ -45,6 +45,14 @@ impl Past {
         self.corrected.clear();
     }
 
+    /// Notes what a run removed: it counts for the brake, and nobody is astonished that it is gone.
+    pub(crate) fn removed<'a>(&mut self, ids: impl Iterator<Item = &'a ResourceId>) {
+        for id in ids {
+            self.known.remove(id);
+            self.removed.insert(id.clone());
+        }
+    }
+
     /// Notes of which kinds nothing was left, for the run of a commit.
     pub(crate) fn doubted(&mut self, kinds: BTreeSet<KindName>, commit: &CommitId) {
         let still = |kind: &KindName, at: &CommitId| kinds.contains(kind) || at != commit;

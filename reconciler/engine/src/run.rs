@@ -28,6 +28,8 @@ pub struct Job {
     pub desired: Arc<Desired>,
     pub epoch: Epoch,
     pub why: Why,
+    /// The environment converged to this commit before: what differs now is drift.
+    pub drift: bool,
     pub past: Arc<Mutex<Past>>,
 }
 
@@ -70,7 +72,7 @@ pub enum End {
 /// Where the journal cannot be written: a run that nobody could account for is not begun.
 #[tracing::instrument(name = "run", skip_all, fields(environment = %job.environment, commit = job.commit.short()))]
 pub async fn run(engine: &Engine, job: &Job, stop: &CancellationToken) -> Result<End, JournalError> {
-    let Job { environment, commit, desired, epoch, why, past } = job;
+    let Job { environment, commit, desired, epoch, why, drift: _, past } = job;
     let world = World::new(engine, environment, desired, Some(*epoch));
     let mut tally = Tally::default();
     let mut journal_entry = None;
@@ -99,7 +101,7 @@ pub async fn run(engine: &Engine, job: &Job, stop: &CancellationToken) -> Result
         };
         outcomes.extend(remove(&world, &plan, stop).await);
         let removed = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Removed(_)));
-        past_of(past).removed.extend(removed.map(|(id, _)| id.clone()));
+        past_of(past).removed(removed.map(|(id, _)| id));
         if stop.is_cancelled() {
             return Ok(End::Stopped);
         }
@@ -133,7 +135,7 @@ fn restrain(world: &World<'_>, job: &Job) {
     let believed = past.believed(&job.commit);
     let doubted = doubt(&job.environment, &job.desired, &past.known, &believed, &mut observed);
     past.doubted(doubted, &job.commit);
-    let reported = (job.why == Why::Drift && job.desired.drift.mode == DriftMode::Report)
+    let reported = (job.drift && job.desired.drift.mode == DriftMode::Report)
         .then(|| "drift is only reported here".to_owned());
     let shut = |window: &Window| !window.is_open(engine.clock.now());
     observed.restraint = Restraint {

@@ -30,6 +30,10 @@ impl LearningStore {
 }
 
 impl SecretStore for LearningStore {
+    fn target(&self) -> &'static str {
+        self.inner.target()
+    }
+
     fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<SecretDocument, TargetError>> {
         Box::pin(async move {
             let document = self.inner.read(path).await?;

@@ -69,11 +69,11 @@ async fn read(engine: &Engine, references: &BTreeSet<SecretRef>, reason: Try) ->
     if paths.is_empty() {
         return Documents::new();
     }
-    let asked = Asked::secrets();
+    let store = engine.targets.secrets();
+    let asked = Asked::secrets(store.target());
     if let Err(error) = engine.budget.ask(&asked, reason, Instant::now()) {
         return paths.into_iter().map(|path| (path, Err(error.clone()))).collect();
     }
-    let store = engine.targets.secrets();
     let documents: Documents = stream::iter(paths)
         .map(|path| {
             let store = &store;

@@ -201,6 +201,10 @@ impl Targets for Connections {
 struct NoVault;
 
 impl SecretStore for NoVault {
+    fn target(&self) -> &'static str {
+        "secrets"
+    }
+
     fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<SecretDocument, TargetError>> {
         let error = TargetError::rejected(
             format!("reading the secret {path}"),

@@ -20,6 +20,9 @@ use crate::client::Client;
 use crate::policy::VaultPolicy;
 use crate::secrets::KvStore;
 
+/// The system that everything here is part of.
+const TARGET: &str = "vault";
+
 /// The kinds of this target, without a connection.
 pub fn kinds() -> Vec<KindInfo> {
     vec![KindInfo::of::<VaultPolicy>()]

@@ -106,6 +106,10 @@ impl KvStore {
 }
 
 impl SecretStore for KvStore {
+    fn target(&self) -> &'static str {
+        crate::TARGET
+    }
+
     fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<SecretDocument, TargetError>> {
         Box::pin(self.read_document(path))
     }

@@ -176,6 +176,10 @@ struct SimSecrets {
 }
 
 impl SecretStore for SimSecrets {
+    fn target(&self) -> &'static str {
+        "vault"
+    }
+
     fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<SecretDocument, TargetError>> {
         Box::pin(async move {
             if let Some((wire, process)) = &self.through {

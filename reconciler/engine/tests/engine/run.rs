@@ -27,6 +27,7 @@ pub(crate) fn job(desired: &Desired, why: Why) -> Job {
         desired: Arc::new(desired.clone()),
         epoch: Epoch(0),
         why,
+        drift: why == Why::Drift,
         past: Arc::default(),
     }
 }

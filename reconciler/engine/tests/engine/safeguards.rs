@@ -95,6 +95,24 @@ async fn an_answer_that_everything_is_gone_is_doubted_until_somebody_pushes_agai
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_run_removed_itself_may_be_missing() {
+    let world = there("1");
+    let (engine, _) = engine(&world);
+    let past = Arc::new(Mutex::new(Past::new(BTreeSet::from(["a", "b", "c"].map(id)))));
+    let job = |digit, wanted: &Desired| Job {
+        past: past.clone(),
+        commit: crate::world::commit(digit),
+        ..job(wanted, Why::Commit)
+    };
+    // The three leave, and something else keeps the commit from converging.
+    let other = desired(&[("other", json!({ "value": "forbidden" }), &[])]);
+    assert!(!report_of(&engine, job('a', &other)).await.converged());
+    assert_eq!(world.attic().writes, ["a=-", "b=-", "c=-"]);
+    // The revert makes them anew at once.
+    assert!(report_of(&engine, job('b', &three("1"))).await.converged());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_renamed_resource_is_not_touched() {
     let world = there("1");
     world.state("a", |state| state.value = "data".to_owned());

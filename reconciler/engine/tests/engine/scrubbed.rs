@@ -21,6 +21,10 @@ use super::world::{commit, environment, id};
 struct Store(&'static [(&'static str, &'static str)]);
 
 impl SecretStore for Store {
+    fn target(&self) -> &'static str {
+        "safe"
+    }
+
     fn read<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<SecretDocument, TargetError>> {
         let values =
             self.0.iter().map(|(key, value)| ((*key).to_owned(), SecretString::from(*value))).collect();

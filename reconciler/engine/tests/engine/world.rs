@@ -303,6 +303,10 @@ impl Kind for Thing {
 }
 
 impl SecretStore for World {
+    fn target(&self) -> &'static str {
+        "safe"
+    }
+
     fn read<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<SecretDocument, TargetError>> {
         Box::pin(async move {
             let mut attic = self.attic();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
 use holdfast_engine::ports::{Epoch, Lease};
-use sqlx::{Row as _, SqliteConnection, SqlitePool};
+use sqlx::{Row as _, SqliteConnection, SqliteExecutor, SqlitePool};
 
 use super::Sqlite;
 use crate::clock::now;
@@ -75,12 +75,12 @@ pub(super) async fn epoch(
 }
 
 pub(super) async fn known(
-    pool: &SqlitePool,
+    executor: impl SqliteExecutor<'_>,
     environment: &EnvironmentName,
 ) -> Result<BTreeSet<ResourceId>, sqlx::Error> {
     let known: Option<Option<String>> = sqlx::query_scalar("SELECT known FROM environments WHERE name = $1")
         .bind(environment.as_str())
-        .fetch_optional(pool)
+        .fetch_optional(executor)
         .await?;
     // What cannot be read is what nobody knows.
     Ok(known.flatten().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default())
@@ -89,7 +89,7 @@ pub(super) async fn known(
 pub(super) async fn note_known(
     connection: &mut SqliteConnection,
     environment: &EnvironmentName,
-    known: &BTreeSet<&ResourceId>,
+    known: &BTreeSet<ResourceId>,
 ) -> Result<(), sqlx::Error> {
     let json = serde_json::to_string(known).expect("ids are plain data");
     sqlx::query("UPDATE environments SET known = $1 WHERE name = $2")

@@ -279,10 +279,17 @@ impl Sqlite {
             .bind(run.0 - KEEP_RUNS)
             .execute(transaction.connection())
             .await?;
+        let removed = |outcome: &Outcome| matches!(outcome, Outcome::Removed(_));
+        let (gone, there): (Vec<_>, Vec<_>) =
+            report.outcomes.iter().partition(|(_, outcome)| removed(outcome));
         if report.converged() {
-            let removed = |outcome: &Outcome| matches!(outcome, Outcome::Removed(_));
-            let known = report.outcomes.iter().filter(|(_, outcome)| !removed(outcome)).map(|(id, _)| id);
-            lease::note_known(transaction.connection(), &report.environment, &known.collect()).await?;
+            let known = there.into_iter().map(|(id, _)| id.clone()).collect();
+            lease::note_known(transaction.connection(), &report.environment, &known).await?;
+        } else if !gone.is_empty() {
+            // What we removed ourselves is no surprise where it is missing.
+            let mut known = lease::known(transaction.connection(), &report.environment).await?;
+            known.retain(|id| !gone.iter().any(|(gone, _)| *gone == id));
+            lease::note_known(transaction.connection(), &report.environment, &known).await?;
         }
         statuses::want(transaction.connection(), &report.commit, &context, status, now()).await?;
         statuses::trim(transaction.connection(), KEEP_STATUSES).await?;

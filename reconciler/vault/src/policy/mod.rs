@@ -39,7 +39,7 @@ impl VaultPolicy {
 impl Kind for VaultPolicy {
     const NAME: KindName = KindName::fixed("VaultPolicy");
     const OUTPUTS: &'static [&'static str] = &["name"];
-    const TARGET: &'static str = "vault";
+    const TARGET: &'static str = crate::TARGET;
 
     type Spec = Spec;
     type State = State;

@@ -201,10 +201,21 @@ impl Tables {
         if let Some(run) = self.runs.get_mut(&run.0) {
             run.finished = Some((now, converged));
         }
-        if converged && let Some(held) = self.environments.get_mut(&report.environment) {
+        if let Some(held) = self.environments.get_mut(&report.environment) {
             let removed = |outcome: &Outcome| matches!(outcome, Outcome::Removed(_));
-            let there = report.outcomes.iter().filter(|(_, outcome)| !removed(outcome));
-            held.known = there.map(|(id, _)| id.clone()).collect();
+            let of = |gone: bool| {
+                report
+                    .outcomes
+                    .iter()
+                    .filter(move |(_, outcome)| removed(outcome) == gone)
+                    .map(|(id, _)| id.clone())
+            };
+            if converged {
+                held.known = of(false).collect();
+            } else {
+                let gone: BTreeSet<ResourceId> = of(true).collect();
+                held.known.retain(|id| !gone.contains(id));
+            }
         }
         self.want(&report.commit, &Context::Environment(report.environment.clone()), status, now);
     }
