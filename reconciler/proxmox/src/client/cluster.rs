@@ -31,6 +31,8 @@ pub(crate) struct Guest {
     pub(crate) name: Option<String>,
     /// `running`, `stopped`, or `unknown` for what is new or on a node that is down.
     pub(crate) status: String,
+    /// Seconds since it was started, some seconds late; the most there is where the list does not tell.
+    pub(crate) uptime: u64,
     pub(crate) template: bool,
     pub(crate) lock: Option<String>,
     pub(crate) tags: Vec<String>,
@@ -105,6 +107,7 @@ impl Guest {
             is_container: row["type"] == "lxc",
             name: text("name"),
             status: text("status").unwrap_or_else(|| "unknown".to_owned()),
+            uptime: plain(&row["uptime"]).parse().unwrap_or(u64::MAX),
             template: truth(&row["template"]),
             lock: text("lock"),
             tags: split_tags(&plain(&row["tags"])),

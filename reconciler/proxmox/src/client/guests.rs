@@ -80,6 +80,8 @@ impl Config {
 pub(crate) struct Current {
     pub(crate) status: String,
     pub(crate) template: bool,
+    /// Seconds since it was started; the most there is where it is not told.
+    pub(crate) uptime: u64,
 }
 
 /// Why the guest agent told nothing.
@@ -104,7 +106,8 @@ impl Client {
     pub(crate) async fn current(&self, place: &Place) -> Result<Current, ApiError> {
         let current = self.http().get(&place.path("/status/current"), &[]).await?;
         let status = current["status"].as_str().unwrap_or("unknown").to_owned();
-        Ok(Current { status, template: matches!(plain(&current["template"]).as_str(), "1" | "true") })
+        let template = matches!(plain(&current["template"]).as_str(), "1" | "true");
+        Ok(Current { status, template, uptime: plain(&current["uptime"]).parse().unwrap_or(u64::MAX) })
     }
 
     /// What changes the guest now: the types of tasks, such as `resize`. Without Sys.Audit on the node these

@@ -15,7 +15,7 @@ use super::whose::whose;
 use super::{VirtualMachine, preflight, read};
 use crate::client::Client;
 use crate::client::errors::ApiError;
-use crate::client::guests::Place;
+use crate::client::guests::{Config, Place};
 use crate::client::property::boolean;
 use crate::names::Vmid;
 
@@ -53,19 +53,27 @@ impl Actor<'_> {
                 let form = [("disk", slot.as_str()), ("size", &size), ("digest", digest)];
                 self.finish(doing, self.client.resize(at, &form).await, TASK).await
             }
-            Step::Start { at } => match self.power(doing, at, "start", &[]).await {
-                // Somebody else was faster, or we were before a crash.
-                Err(TargetError::Rejected { why, .. }) if why.contains("already running") => Ok(None),
-                result => result,
-            },
+            Step::Start { at } => {
+                self.is_ours(doing, at).await?;
+                match self.power(doing, at, "start", &[]).await {
+                    // Somebody else was faster, or we were before a crash.
+                    Err(TargetError::Rejected { why, .. }) if why.contains("already running") => Ok(None),
+                    result => result,
+                }
+            }
             Step::Shutdown { at, force } => {
                 if *force {
                     self.is_to_go(doing, at).await?;
+                } else {
+                    self.is_ours(doing, at).await?;
                 }
                 let force = if *force { "1" } else { "0" };
                 self.power(doing, at, "shutdown", &[("timeout", SHUTDOWN), ("forceStop", force)]).await
             }
-            Step::Reboot { at, .. } => self.power(doing, at, "reboot", &[("timeout", SHUTDOWN)]).await,
+            Step::Reboot { at, .. } => {
+                self.is_ours(doing, at).await?;
+                self.power(doing, at, "reboot", &[("timeout", SHUTDOWN)]).await
+            }
             Step::Destroy { at } => {
                 self.is_to_go(doing, at).await?;
                 self.finish(doing, self.client.destroy(at).await, TASK).await
@@ -73,9 +81,9 @@ impl Actor<'_> {
         }
     }
 
-    /// Whether what is at the number now is the guest that was seen, ours and without protection. The API takes
-    /// no digest with a removal, and others may have been removed for minutes before it.
-    async fn is_to_go(&self, doing: &str, at: &Place) -> Result<(), TargetError> {
+    /// Whether what is at the number now is the guest that was seen, and ours. The API takes no digest with what
+    /// is no write of the configuration, so a step that comes late would reach whoever took the number since.
+    async fn is_ours(&self, doing: &str, at: &Place) -> Result<Config, TargetError> {
         let config = self.client.config(at).await.map_err(|error| error.during(doing))?;
         let value = |key: &str| config.values.get(key).map(String::as_str).unwrap_or_default();
         let (_, marks) = Notes::parse(value("description"));
@@ -84,7 +92,13 @@ impl Actor<'_> {
             let why = "it does not carry its mark any more; another guest may have taken its place";
             return Err(TargetError::unavailable(doing, why));
         }
-        if boolean(value("protection")) {
+        Ok(config)
+    }
+
+    /// Whether it still is ours, and without protection: others may have been removed for minutes before it.
+    async fn is_to_go(&self, doing: &str, at: &Place) -> Result<(), TargetError> {
+        let config = self.is_ours(doing, at).await?;
+        if config.values.get("protection").is_some_and(|value| boolean(value)) {
             return Err(TargetError::unavailable(doing, "somebody protected it from removal meanwhile"));
         }
         Ok(())
@@ -151,6 +165,7 @@ impl Actor<'_> {
     }
 
     async fn regenerate(&self, doing: &str, at: &Place) -> Done {
+        self.is_ours(doing, at).await?;
         let warning = self.finish(doing, self.client.regenerate_cloud_init(at).await, TASK).await?;
         Ok(Some(
             warning.unwrap_or_else(|| format!("cloud-init takes this at the next boot of vm {}", at.vmid)),

@@ -90,8 +90,9 @@ impl Difference {
 }
 
 /// Compares what is declared, key by key, and gives one write for all that differs. The mark comes with a
-/// write and never alone, except where a clone or a rename left one that is not final.
-pub(super) fn configure(name: &Name, want: &Spec, seen: &State, at: Place) -> Configured {
+/// write and never alone, except where a clone or a rename left one that is not final, and where a step that
+/// cannot write it `follows`: what is acted on is marked before.
+pub(super) fn configure(name: &Name, want: &Spec, seen: &State, at: Place, follows: bool) -> Configured {
     let mut difference = Difference::default();
     machine(&mut difference, want, seen);
     if let Some(wanted) = &want.cloud_init {
@@ -129,7 +130,7 @@ pub(super) fn configure(name: &Name, want: &Spec, seen: &State, at: Place) -> Co
         notes.tags = declared(want);
     }
     let as_wanted = difference.is_none() && notes == seen.notes && tags == seen.tags;
-    if as_wanted && (is_final || !marked) {
+    if as_wanted && (is_final || !(marked || follows)) {
         return Configured::AsWanted;
     }
     notes.tags = declared(want);

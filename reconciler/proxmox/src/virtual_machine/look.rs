@@ -3,7 +3,8 @@
 //! A look in scope `All` at N wanted or marked guests costs N+3 requests: the list, the token's rights, the
 //! cluster's options, and one a guest, be it there (its configuration) or not (whether its number is free).
 //! Only a guest with something open costs more: a power state that the list does not know yet, a host key
-//! that is not pinned yet, an address from DHCP (one request each).
+//! that is not pinned yet, an address from DHCP, a start within the last minutes (one request each). So does a
+//! guest of others that does not run (one request): a clone of ours has no tag before its first configuration.
 //! A look in scope `Only` at one guest costs five: the list, the options, its configuration, its exact power,
 //! its running tasks; three where it is not there, of which the last one tells that its number is free.
 
@@ -65,6 +66,16 @@ struct Read {
 
 type Reading = Result<Read, TargetError>;
 
+/// For so long after a start the agent is asked whether the guest has booted, in seconds. One that is silent for
+/// longer is no reason to call a guest down.
+const YOUNG: u64 = 300;
+
+/// Whether it may be a clone of ours that was never configured. The API gives a clone the template's tags, and
+/// it is configured, with our tag, before it is first started.
+fn may_be_half_made(guest: &Guest) -> bool {
+    guest.status != "running" && !guest.template
+}
+
 /// Whether its tag says that it may be ours.
 fn is_tagged(guest: &Guest) -> bool {
     guest.tags.iter().any(|tag| tag.eq_ignore_ascii_case(OUR_TAG))
@@ -121,19 +132,18 @@ impl<'a> View<'a> {
         look
     }
 
-    /// Whether a guest's configuration is read: it is wanted, or its tag says that it may be ours. A look at
-    /// one reads of the latter those alone that bear a wanted name, since a guest of that name with another
+    /// Whether a guest's configuration is read: it is wanted, or its tag says that it may be ours, or it may be
+    /// a clone of ours that has no tag yet. A look at one reads of the tagged those alone that bear a wanted name, since a guest of that name with another
     /// number keeps a second one from being made.
     fn is_read(&self, guest: &Guest, numbers: &BTreeMap<Vmid, &Spec>, wanted: &BTreeMap<Name, Spec>) -> bool {
         let reachable = !guest.is_container && !self.cluster.is_offline(&guest.node);
         let named = || wanted.keys().any(|name| guest.name.as_deref() == Some(name.as_str()));
         reachable
             && (numbers.contains_key(&guest.vmid)
-                || (is_tagged(guest)
-                    && match self.scope {
-                        Scope::All => true,
-                        Scope::Only => named(),
-                    }))
+                || match self.scope {
+                    Scope::All => is_tagged(guest) || may_be_half_made(guest),
+                    Scope::Only => is_tagged(guest) && named(),
+                })
     }
 
     /// Why something of ours may be out of sight.
@@ -161,10 +171,12 @@ impl<'a> View<'a> {
             told
         })?;
         let (mut state, marks) = State::read(guest, &config, self.tags_have_case);
+        let mut uptime = guest.uptime;
         if self.scope == Scope::Only || state.running == Power::Unknown {
             let current = self.client.current(&at).await.map_err(|error| error.during(&doing))?;
             state.running = Power::read(&current.status);
             state.template |= current.template;
+            uptime = current.uptime;
         }
         if self.scope == Scope::Only {
             let tasks = self.client.running_tasks(&at).await.map_err(|error| error.during(&doing))?;
@@ -178,22 +190,30 @@ impl<'a> View<'a> {
             state.notes = state.notes.without_ours();
         }
         if let Some(spec) = spec {
-            self.ask_agent(&at, spec, &mut state).await;
+            self.ask_agent(&at, spec, &mut state, uptime < YOUNG).await;
         }
         Ok(Read { state, owner, mark })
     }
 
     /// Asks the guest itself only for what is needed and stands nowhere else.
-    async fn ask_agent(&self, at: &Place, spec: &Spec, state: &mut State) {
+    async fn ask_agent(&self, at: &Place, spec: &Spec, state: &mut State, is_young: bool) {
         if !state.agent || state.running != Power::Running {
             return;
         }
-        if spec.agent == Some(true) && state.notes.host_key.is_none() {
-            state.agent_host_key = Some(match self.client.agent_file(at, HOST_KEY_FILE).await {
+        let is_pinned = state.notes.host_key.is_some();
+        // One that was just switched on answers after the next restart.
+        let may_boot = is_young && !state.pending.contains("agent");
+        if spec.agent == Some(true) && (may_boot || !is_pinned) {
+            let answer = match self.client.agent_file(at, HOST_KEY_FILE).await {
                 Ok(content) => host_key(&content),
-                Err(AgentError::Silent(why)) => AgentAnswer::Silent(why),
+                Err(AgentError::Silent(why)) => {
+                    // An agent that does not find the file has answered.
+                    state.boots = (may_boot && !why.contains("Agent error")).then(|| why.clone());
+                    AgentAnswer::Silent(why)
+                }
                 Err(AgentError::Refused(why)) => AgentAnswer::Refused(why),
-            });
+            };
+            state.agent_host_key = (!is_pinned).then_some(answer);
         }
         if state.cloud_init.address.as_deref() == Some("dhcp") {
             let addresses = self.client.agent_addresses(at).await.unwrap_or_default();
@@ -295,7 +315,7 @@ impl<'a> View<'a> {
         Err(TargetError::unavailable(doing, "the number is taken, by a guest that was not listed"))
     }
 
-    /// What carries our tag and no wanted number: ours under another name, somebody else's, or a copy.
+    /// What may be ours and has no wanted number: ours under another name, somebody else's, or a copy.
     fn unwanted(&self, look: &mut Look<State>, vmid: Vmid, reading: Reading) {
         let Read { state, owner, mark } = match reading {
             Ok(read) => read,
@@ -305,6 +325,7 @@ impl<'a> View<'a> {
             }
             Err(_) => return,
         };
+        let is_tagged = self.cluster.guests.get(&vmid).is_some_and(is_tagged);
         match &owner {
             Owner::Copied => look.notices.push(copied(vmid)),
             Owner::Ours(id) if id.kind == VirtualMachine::NAME && self.scope == Scope::All => {
@@ -314,7 +335,7 @@ impl<'a> View<'a> {
                     Some(_) => look.notices.push(format!("vm {vmid} is marked as `{}` too", id.name)),
                 }
             }
-            Owner::Nobody if mark.is_none() && self.scope == Scope::All => {
+            Owner::Nobody if mark.is_none() && self.scope == Scope::All && is_tagged => {
                 look.notices
                     .push(format!("vm {vmid} has the tag `{OUR_TAG}`, and no mark of Holdfast in its notes"));
             }

@@ -89,7 +89,8 @@ fn converge(name: &Name, want: &Spec, seen: &State) -> Next<Step> {
     if seen.running == Power::Unknown {
         return unknown_power(seen);
     }
-    match configure::configure(name, want, seen, place(seen)) {
+    let follows = resize(want, seen).is_some() || matches!(power(want, seen), Next::Do(_));
+    match configure::configure(name, want, seen, place(seen), follows) {
         Configured::AsWanted => {}
         Configured::Refused(refusal) => return Next::Refuse(refusal),
         Configured::Steps(steps) => return Next::Do(steps),
@@ -215,7 +216,7 @@ fn ha_stops(seen: &State) -> Option<Next<Step>> {
         .then(|| Next::Wait(format!("the HA manager stops vm {}", seen.vmid)))
 }
 
-/// It runs: what waits for a restart, and whether its host key is known.
+/// It runs: what waits for a restart, whether its host key is known, and whether it has booted.
 fn running(want: &Spec, seen: &State) -> Next<Step> {
     let vmid = seen.vmid;
     let owed: BTreeSet<String> =
@@ -238,10 +239,11 @@ fn running(want: &Spec, seen: &State) -> Next<Step> {
             }
         };
     }
-    if want.agent != Some(true) || seen.notes.host_key.is_some() {
-        return Next::Settled;
-    }
     match &seen.agent_host_key {
+        _ if want.agent != Some(true) => Next::Settled,
+        _ if seen.notes.host_key.is_some() => seen.boots.as_ref().map_or(Next::Settled, |why| {
+            Next::Wait(format!("vm {vmid} boots: its guest agent does not answer yet ({why})"))
+        }),
         Some(AgentAnswer::Refused(why)) => Next::Refuse(Refusal::new(
             why.clone(),
             "or declare `agent: false`, and the guest's host key where a `Host` needs it",

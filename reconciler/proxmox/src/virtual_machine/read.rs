@@ -47,6 +47,7 @@ impl State {
             digest: config.digest.clone(),
             agent_host_key: None,
             agent_address: None,
+            boots: None,
         };
         (state, marks)
     }

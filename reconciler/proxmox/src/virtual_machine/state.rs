@@ -75,6 +75,9 @@ pub struct State {
     /// The address as the agent tells it; asked for only with `dhcp`.
     #[serde(default)]
     pub agent_address: Option<Ipv4Addr>,
+    /// Why the agent does not answer, where a guest that is wanted with one was started minutes ago.
+    #[serde(default)]
+    pub boots: Option<String>,
 }
 
 /// Whether it runs.
@@ -219,7 +222,9 @@ pub(super) fn health(seen: &State) -> holdfast_core::kind::Health {
     let vmid = seen.vmid;
     match (&seen.lock, seen.running) {
         (Some(lock), _) => Health::Unhealthy(format!("vm {vmid} is locked ({lock})")),
-        (None, Power::Running) => Health::Healthy,
+        (None, Power::Running) => seen.boots.as_ref().map_or(Health::Healthy, |why| {
+            Health::Unhealthy(format!("vm {vmid} boots: its guest agent does not answer yet ({why})"))
+        }),
         (None, Power::Stopped) => Health::Unhealthy(format!("vm {vmid} is stopped")),
         (None, Power::Unknown) => Health::Unhealthy(format!("it is not known whether vm {vmid} runs")),
     }

@@ -1,5 +1,8 @@
 //! What looks cost, as the cluster counts it.
 
+use std::time::Duration;
+
+use holdfast_core::desired::Farewell;
 use holdfast_core::kind::{Owner, Scope, Seen};
 use holdfast_core::plan::{Action, decide};
 use serde_json::{Value, json};
@@ -32,6 +35,7 @@ async fn forty_guests_cost_forty_three_reads_and_no_write() {
     let failed: Vec<_> =
         lab.pve.world().tasks.into_iter().filter(|task| task.exit.as_deref() != Some("OK")).collect();
     assert_eq!(failed, [], "none was in another's way");
+    lab.pve.pass_time(Duration::from_hours(1));
     lab.wire.reset();
     let look = lab.look(Scope::All, &wanted).await;
     assert_eq!((look.incomplete, look.notices), (None, Vec::<String>::new()));
@@ -42,7 +46,7 @@ async fn forty_guests_cost_forty_three_reads_and_no_write() {
         let spec = wanted.iter().find(|(of, _)| *of == name.as_str()).map(|(_, spec)| spec);
         assert!(matches!(seen, Seen::Present { owner: Owner::Ours(_), .. }));
         assert_eq!(
-            decide(&lab.kind.info(), &lab.id(name.as_str()), spec, seen, false),
+            decide(&lab.kind.info(), &lab.id(name.as_str()), spec, seen, Farewell::AsKind),
             Action::Keep,
             "{name}"
         );
@@ -61,6 +65,10 @@ async fn a_look_before_anything_is_there_costs_no_more() {
 async fn a_look_at_one_costs_five_requests_and_three_where_it_is_not_there() {
     let lab = Lab::start().await;
     lab.converge(NAME, &whole()).await;
+    lab.wire.reset();
+    assert_eq!(lab.next(NAME, &whole()).await, Action::Keep);
+    assert_eq!(lab.wire.requests().len(), 6, "one more for minutes after a start");
+    lab.pve.pass_time(Duration::from_hours(1));
     lab.wire.reset();
     assert_eq!(lab.next(NAME, &whole()).await, Action::Keep);
     assert_eq!(lab.wire.requests().len(), 5);

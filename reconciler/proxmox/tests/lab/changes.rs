@@ -1,14 +1,15 @@
 //! A guest that is there, and a manifest that changes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use holdfast_core::kind::Scope;
+use holdfast_core::kind::{Health, Scope, Seen};
 use holdfast_core::plan::{Action, Hold};
-use holdfast_lab::proxmox::{CONVERGE_GUESTS, MachineSeed};
+use holdfast_lab::proxmox::{CONVERGE_GUESTS, MachineSeed, NoHost};
 use serde_json::{Value, json};
 
 use crate::manifests::{PASSWORD, small, whole, with};
-use crate::world::{Lab, NAME, Rest, SECRET, furnished, mac, tags};
+use crate::world::{Lab, NAME, Rest, SECRET, furnished, mac, name, tags};
 
 #[tokio::test]
 async fn what_needs_a_restart_is_set_and_held_unless_a_restart_is_allowed() {
@@ -56,6 +57,23 @@ async fn a_guest_that_its_reboot_leaves_off_for_a_moment_comes_up_once() {
         assert!(lab.pve.idle(Duration::from_secs(10)).await);
         assert_eq!((lab.guest(101).boots, lab.guest(101).running), (2, true), "after {pause} ms");
     }
+}
+
+#[tokio::test]
+async fn a_guest_that_boots_is_neither_settled_nor_healthy() {
+    let lab = Lab::with(furnished().host(Arc::new(NoHost::new(Duration::from_millis(400))))).await;
+    let spec = |cores: u32| with(101, &json!({ "cores": cores, "agent": true, "restart": "allowed" }));
+    assert_eq!(lab.converge(NAME, &spec(2)).await.1, Rest::Settled);
+    let (done, rest) = lab.go(NAME, &spec(4)).await;
+    assert_eq!(done.last().map(String::as_str), Some("reboot vm 101 to apply cores"));
+    let Rest::Waits(why) = rest else { panic!("{rest:?}") };
+    assert!(why.starts_with("vm 101 boots: its guest agent does not answer yet"), "{why}");
+    for scope in [Scope::Only, Scope::All] {
+        let look = lab.look(scope, &[(NAME, spec(4))]).await;
+        let Seen::Present { state, .. } = &look.seen[&name(NAME)] else { panic!("{look:?}") };
+        assert_ne!((lab.kind.info().health)(state), Health::Healthy, "{scope:?}");
+    }
+    assert_eq!(lab.converge(NAME, &spec(4)).await.1, Rest::Settled);
 }
 
 #[tokio::test]

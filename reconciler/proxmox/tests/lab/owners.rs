@@ -1,6 +1,6 @@
 //! Whose a guest is: marks of others, copied marks, adoption.
 
-use holdfast_core::kind::{Owner, Scope, Seen};
+use holdfast_core::kind::{Owner, Scope, Seen, StepResult};
 use holdfast_core::plan::{Action, Hold};
 use holdfast_lab::proxmox::MachineSeed;
 use serde_json::json;
@@ -187,4 +187,56 @@ async fn environments_leave_each_others_guests_alone() {
         assert_eq!((state["vmid"].as_u64(), look.seen.len()), (Some(vmid), 1));
         assert_eq!((look.incomplete, look.notices), (None, Vec::new()));
     }
+}
+
+#[tokio::test]
+async fn what_is_acted_on_is_marked_before() {
+    let lab = Lab::with(furnished().machine(by_hand(101, NAME))).await;
+    let spec = with(101, &json!({ "disk": { "slot": "scsi0", "size": "20GiB" } }));
+    let (done, rest) = lab.converge(NAME, &spec).await;
+    assert_eq!(done, ["write the mark of vm 101", "grow scsi0 of vm 101 to 20 GiB", "start vm 101"]);
+    assert_eq!(rest, Rest::Settled);
+    lab.converge(NAME, &with(101, &json!({ "running": false }))).await;
+    assert_ne!(lab.farewell(NAME, true).await, Action::Keep, "it is ours since");
+}
+
+#[tokio::test]
+async fn a_step_that_comes_late_does_nothing_to_whoever_took_the_number() {
+    let cloud =
+        |user: &str| with(101, &json!({ "cloudInit": { "user": user }, "restart": "allowed", "cores": 4 }));
+    let reboot = with(101, &json!({ "restart": "allowed", "cores": 4 }));
+    let off = with(101, &json!({ "running": false }));
+    // What it was, what it is to become, whether a turn comes before the step, and whether the other one runs.
+    let steps = [
+        (small(101), off.clone(), false, true),
+        (off, small(101), false, false),
+        (small(101), reboot, true, true),
+    ];
+    for (before, after, turns, running) in steps {
+        let lab = Lab::start().await;
+        lab.converge(NAME, &before).await;
+        if turns {
+            lab.turn(NAME, &after).await.unwrap();
+        }
+        let late = lab.next(NAME, &after).await;
+        lab.pve.power_off(101).unwrap();
+        lab.pve.remove(101).unwrap();
+        lab.pve.add(MachineSeed::new(101, "precious", "pve1", 100));
+        if running {
+            lab.pve.power_on(101).unwrap();
+        }
+        let theirs = lab.guest(101);
+        lab.wire.reset();
+        let results = lab.apply(NAME, &late).await;
+        let [StepResult::Failed(error)] = results.as_slice() else { panic!("{late:?}: {results:?}") };
+        assert!(error.is_unavailable() && error.to_string().contains("another guest"), "{error}");
+        assert_eq!(lab.guest(101), theirs);
+        assert_eq!(lab.wire.writes(), []);
+    }
+    // The image is made anew by the step after the write that marks.
+    let lab = Lab::start().await;
+    lab.converge(NAME, &cloud("ops")).await;
+    let (done, rest) = lab.converge(NAME, &cloud("root")).await;
+    assert!(done.iter().any(|step| step.contains("cloud-init drive of vm 101 anew")), "{done:?}");
+    assert_eq!(rest, Rest::Settled);
 }

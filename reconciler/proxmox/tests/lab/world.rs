@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::any_kind::AnyKind;
+use holdfast_core::desired::Farewell;
 use holdfast_core::ident::{EnvironmentName, Name, ResourceId, SiteName};
 use holdfast_core::kind::{Look, NoFence, Scope, Seen, StepResult, TargetError};
 use holdfast_core::mark::Realm;
@@ -159,7 +160,7 @@ impl Lab {
     pub(crate) async fn next(&self, of: &str, spec: &Value) -> Action {
         let mut look = self.look(Scope::Only, &[(of, spec.clone())]).await;
         let seen = look.seen.remove(&name(of)).expect("a look answers for what is wanted");
-        decide(&self.kind.info(), &self.id(of), Some(spec), &seen, false)
+        decide(&self.kind.info(), &self.id(of), Some(spec), &seen, Farewell::AsKind)
     }
 
     /// What a full look makes of a guest that nothing declares any more.
@@ -167,7 +168,8 @@ impl Lab {
         let mut look = self.look(Scope::All, &[]).await;
         assert_eq!(look.incomplete, None);
         let seen = look.seen.remove(&name(of)).unwrap_or(Seen::Absent);
-        decide(&self.kind.info(), &self.id(of), None, &seen, retired)
+        let told = if retired { Farewell::Named } else { Farewell::AsKind };
+        decide(&self.kind.info(), &self.id(of), None, &seen, told)
     }
 
     pub(crate) async fn apply(&self, of: &str, action: &Action) -> Vec<StepResult> {
@@ -294,7 +296,8 @@ impl Lab {
         self.wire.reset();
         let look = self.look(Scope::All, &[(of, spec.clone())]).await;
         assert_eq!((look.incomplete, look.notices), (None, Vec::<String>::new()));
-        let action = decide(&self.kind.info(), &self.id(of), Some(spec), &look.seen[&name(of)], false);
+        let action =
+            decide(&self.kind.info(), &self.id(of), Some(spec), &look.seen[&name(of)], Farewell::AsKind);
         assert_eq!(action, Action::Keep);
         assert_eq!(self.go(of, spec).await, (Vec::new(), Rest::Settled));
         assert_eq!(self.wire.writes(), []);

@@ -1,6 +1,7 @@
 //! One guest: its configuration file, and whether it runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use sha1::{Digest as _, Sha1};
 use tokio::time::Instant;
@@ -17,6 +18,8 @@ pub(super) type Config = BTreeMap<String, String>;
 #[derive(Debug, Clone)]
 pub(super) struct Running {
     pub(super) since: Instant,
+    /// How much longer it is said to run, for tests that do not wait.
+    pub(super) aged: Duration,
     pub(super) pid: u32,
 }
 
@@ -75,7 +78,7 @@ impl Guest {
     }
 
     pub(super) fn uptime(&self) -> u64 {
-        self.running.as_ref().map_or(0, |running| running.since.elapsed().as_secs())
+        self.running.as_ref().map_or(0, |running| (running.since.elapsed() + running.aged).as_secs())
     }
 
     pub(super) fn published(&self) -> Published {

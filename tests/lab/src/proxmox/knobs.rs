@@ -151,6 +151,16 @@ impl Proxmox {
         });
     }
 
+    /// Lets time pass for the guests that run: their uptime is said to be so much longer.
+    pub fn pass_time(&self, by: Duration) {
+        self.set(|world| {
+            for running in world.guests.values_mut().filter_map(|guest| guest.running.as_mut()) {
+                running.aged += by;
+            }
+            world.publish();
+        });
+    }
+
     /// How long a refused login, a node that is down, and a silent agent take to answer.
     pub fn set_delays(&self, login: Duration, offline: Duration, agent: Duration) {
         self.set(|world| {

@@ -199,7 +199,7 @@ pub(super) fn power_on(world: &mut World, host: &dyn GuestHost, node: &str, vmid
     let guest = world.machine_mut(node, vmid)?;
     guest.boots += 1;
     let pid = 40_000 + vmid % 20_000;
-    guest.running = Some(Running { since: Instant::now(), pid });
+    guest.running = Some(Running { since: Instant::now(), aged: Duration::ZERO, pid });
     world.history.push(Event::Started { vmid });
     host.start(&boot);
     Ok(())
