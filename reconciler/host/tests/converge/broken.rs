@@ -130,3 +130,19 @@ async fn a_plan_that_was_overtaken_changes_nothing() {
     assert!(failure(&results).to_string().contains("not what it was when it was looked at"));
     assert_eq!(world.tree.read("/etc/web.conf"), "somebody was faster\n");
 }
+
+#[tokio::test]
+async fn a_directory_that_somebody_uses_since_the_look_stays_without_a_person() {
+    for shell in [Shell::Dash, Shell::Bash, Shell::Busybox] {
+        let Some(world) = World::new(shell).await else { return };
+        let nothing = world.spec(json!({}));
+        world.converge(&world.spec(json!({ "directories": [{ "path": "/srv/ours" }] }))).await;
+        let late = steps(&world, &nothing).await;
+        world.tree.write("/srv/ours/.theirs", "kept\n");
+        let results = world.apply(&late).await;
+        let error = failure(&results);
+        assert!(error.is_unavailable() && error.to_string().contains("something is in it"), "{error}");
+        world.converge(&nothing).await;
+        assert_eq!(world.tree.read("/srv/ours/.theirs"), "kept\n");
+    }
+}

@@ -170,7 +170,13 @@ clean() { rm -f -- "${1%/*}/.${1##*/}.holdfast-"??????; }
 
 remove_directory() {
 	[ -e "$1" ] || [ -L "$1" ] || return 0
-	why=$(rmdir -- "$1" 2>&1) || { bad failed "$why"; return 1; }
+	why=$(rmdir -- "$1" 2>&1) && return 0
+	if [ -d "$1" ] && [ ! -L "$1" ] && [ -n "$(ls -A -- "$1" 2>/dev/null)" ]; then
+		bad changed "something is in it since it was looked at"
+	else
+		bad failed "$why"
+	fi
+	return 1
 }
 
 # apt-get with nothing to ask and no hurry; it never removes, and never replaces a file of the user's.
