@@ -209,7 +209,7 @@ impl Hand<'_> {
 
     fn remove_directory(&mut self, path: &str) -> Result<(), Fault> {
         if self.computer.entries(path) > 0 {
-            return Err(Fault::Failed("rmdir: Directory not empty".to_owned()));
+            return Err(Fault::Changed("something is in it since it was looked at".to_owned()));
         }
         self.computer.paths.remove(path);
         Ok(())

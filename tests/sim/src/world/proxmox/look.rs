@@ -1,6 +1,7 @@
 //! Looking: each guest as the kind shows it, and whose it is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use holdfast_core::ident::{Name, ResourceId};
 use holdfast_core::kind::{Kind as _, Look, Owner, Scope, Seen, TargetError};
@@ -13,6 +14,9 @@ use holdfast_proxmox::{Bytes, HostKey, Mac, VirtualMachine, Vmid};
 use super::Proxmox;
 use super::config::{Card, Properties, is_slot, ssh_keys};
 use super::guest::{Guest, host_key};
+
+/// For so long after a start the kind asks whether the guest has booted.
+const YOUNG: Duration = Duration::from_mins(5);
 
 struct Read {
     state: State,
@@ -52,13 +56,20 @@ pub(super) fn look(
     look
 }
 
-/// Besides those that are wanted by number, those whose tag says that they may be ours; for a look at one, those alone
+/// A clone of ours gets its tag with its first configuration, before it is first started.
+fn may_be_half_made(guest: &Guest) -> bool {
+    !guest.is_on() && !guest.template
+}
+
+/// Besides those that are wanted by number, those whose tag says that they may be ours, and those that have none yet; for a look at one, those alone
 /// that bear its name.
 fn may_be_ours(world: &Proxmox, guest: &Guest, scope: Scope, wanted: &BTreeMap<Name, Spec>) -> bool {
     let tagged = guest.tags().any(|tag| tag == "holdfast");
     let named = || wanted.keys().any(|name| guest.config.get("name").is_some_and(|own| own == name.as_str()));
     match scope {
-        Scope::All => tagged || (world.sees_untagged && !guest.notes().1.is_empty()),
+        Scope::All => {
+            tagged || may_be_half_made(guest) || (world.sees_untagged && !guest.notes().1.is_empty())
+        }
         Scope::Only => tagged && named(),
     }
 }
@@ -95,7 +106,7 @@ fn unwanted(scope: Scope, look: &mut Look<State>, vmid: u32, read: Read) {
                 Some(_) => look.notices.push(format!("vm {vmid} is marked as `{}` too", id.name)),
             }
         }
-        Owner::Nobody if mark.is_none() && scope == Scope::All => {
+        Owner::Nobody if mark.is_none() && scope == Scope::All && state.tags.contains("holdfast") => {
             look.notices
                 .push(format!("vm {vmid} has the tag `holdfast`, and no mark of Holdfast in its notes"));
         }
@@ -159,6 +170,10 @@ fn ask_agent(world: &Proxmox, vmid: u32, guest: &Guest, spec: &Spec, state: &mut
             None => AgentAnswer::Silent("QEMU guest agent is not running".to_owned()),
         });
     }
+    let since = guest.up_since(Duration::ZERO).unwrap_or_default();
+    if spec.agent == Some(true) && !answers && !state.pending.contains("agent") && world.now < since + YOUNG {
+        state.boots = Some("QEMU guest agent is not running".to_owned());
+    }
     if answers && state.cloud_init.address.as_deref() == Some("dhcp") {
         state.agent_address = guest.address(vmid).parse().ok();
     }
@@ -204,6 +219,7 @@ pub(super) fn state(vmid: u32, guest: &Guest) -> State {
         digest: guest.digest().to_owned(),
         agent_host_key: None,
         agent_address: None,
+        boots: None,
     }
 }
 

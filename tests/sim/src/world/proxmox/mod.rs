@@ -67,7 +67,8 @@ pub struct Proxmox {
     counter: u64,
     fails_next: bool,
     pub times: Times,
-    /// A look in scope `All` finds what is marked ours even where our tag is gone. The real one finds by tag alone.
+    /// A look in scope `All` finds what is marked ours even where our tag is gone. The real one finds what runs by its
+    /// tag alone.
     pub sees_untagged: bool,
 }
 

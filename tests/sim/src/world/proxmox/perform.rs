@@ -37,6 +37,7 @@ impl Proxmox {
             Step::Clone(wish) => self.clone_template(doing, realm, name, wish),
             Step::Configure(configure) => self.configure(doing, realm, name, configure, secrets),
             Step::RegenerateCloudInit { at } => {
+                is_ours(doing, realm, name, vmid, self.reach(doing, vmid, &at.node)?)?;
                 self.at_once(doing, vmid, &at.node)?.write_seed();
                 Ok(Some(format!("cloud-init takes this at the next boot of vm {vmid}")))
             }
@@ -55,11 +56,15 @@ impl Proxmox {
                     }
                 }
             }
-            Step::Start { at } => self.start(doing, vmid, &at.node),
+            Step::Start { at } => {
+                is_ours(doing, realm, name, vmid, self.reach(doing, vmid, &at.node)?)?;
+                self.start(doing, vmid, &at.node)
+            }
             Step::Shutdown { at, force } => {
                 let guest = self.reach(doing, vmid, &at.node)?;
+                is_ours(doing, realm, name, vmid, guest)?;
                 if *force {
-                    is_to_go(doing, realm, name, vmid, guest)?;
+                    is_unprotected(doing, guest)?;
                 }
                 let (is_on, ha) = (guest.is_on(), guest.ha.is_some());
                 self.is_free(doing, vmid)?;
@@ -71,7 +76,9 @@ impl Proxmox {
                 Ok(None)
             }
             Step::Reboot { at, pending: _ } => {
-                if !self.reach(doing, vmid, &at.node)?.is_on() {
+                let guest = self.reach(doing, vmid, &at.node)?;
+                is_ours(doing, realm, name, vmid, guest)?;
+                if !guest.is_on() {
                     return wait(doing, format!("VM {vmid} not running"));
                 }
                 self.is_free(doing, vmid)?;
@@ -80,7 +87,8 @@ impl Proxmox {
             }
             Step::Destroy { at } => {
                 let guest = self.reach(doing, vmid, &at.node)?;
-                is_to_go(doing, realm, name, vmid, guest)?;
+                is_ours(doing, realm, name, vmid, guest)?;
+                is_unprotected(doing, guest)?;
                 if guest.is_on() {
                     return wait(doing, format!("VM {vmid} is running - destroy failed"));
                 }
@@ -251,14 +259,19 @@ fn drive(
     Ok(())
 }
 
-/// What the kind looks at itself before a removal: it is the guest that was seen, ours and without protection.
-fn is_to_go(doing: &str, realm: &Realm, name: &Name, vmid: u32, guest: &Guest) -> Result<(), TargetError> {
+/// What the kind looks at itself before whatever names no digest: it is the guest that was seen, and ours.
+fn is_ours(doing: &str, realm: &Realm, name: &Name, vmid: u32, guest: &Guest) -> Result<(), TargetError> {
     let (_, marks) = guest.notes();
     let (owner, _) = look::whose(realm, &marks, vmid, &guest.uuid);
     if !matches!(owner, Owner::Ours(id) if id.kind == VirtualMachine::NAME && id.name == *name) {
         let why = "it does not carry its mark any more; another guest may have taken its place";
         return Err(TargetError::unavailable(doing, why));
     }
+    Ok(())
+}
+
+/// And before a removal.
+fn is_unprotected(doing: &str, guest: &Guest) -> Result<(), TargetError> {
     if guest.value("protection") == Some("1") {
         return Err(TargetError::unavailable(doing, "somebody protected it from removal meanwhile"));
     }
