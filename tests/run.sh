@@ -15,7 +15,10 @@ check() { # NAME COMMAND...
 tests/install.sh || failed+=("installing what the tests need")
 check "formatting" cargo fmt --all --check
 check "lints" cargo clippy --workspace --all-targets --locked -- -D warnings
-check "tests" cargo test --workspace --locked --no-fail-fast
+check "tests" cargo test --workspace --exclude holdfast-sim --locked --no-fail-fast
+# Thousands of simulated days: optimised, and with its own defects planted only where it has to find them.
+check "simulation" cargo test --profile sim -p holdfast-sim --locked --no-fail-fast
+check "planted bugs" cargo test --profile sim -p holdfast-sim --features planted --locked --test planted
 
 if [ ${#failed[@]} != 0 ]; then
   printf '== FAILED: %s\n' "${failed[@]}"
