@@ -298,4 +298,6 @@ impl Sqlite {
 }
 
 #[cfg(test)]
+mod simulated;
+#[cfg(test)]
 mod tests;
