@@ -20,6 +20,7 @@ mod phases;
 pub mod place;
 pub mod ports;
 pub mod run;
+pub mod scenarios;
 pub mod shrink;
 pub mod simulated;
 mod stage;

@@ -10,6 +10,7 @@ use holdfast_sim::checks::Invariant;
 use holdfast_sim::faults::FaultKind;
 use holdfast_sim::oracle::run_and_compare;
 use holdfast_sim::run::{Case, run};
+use holdfast_sim::scenarios::command::{Exhaustive, exhaustive};
 use holdfast_sim::shrink::{describe, shrink};
 
 /// Runs the real engine over simulated worlds.
@@ -40,6 +41,8 @@ enum Command {
         #[arg(long)]
         alone: bool,
     },
+    /// Runs every written scenario, with everything that may happen to each of its writes.
+    Exhaustive(Exhaustive),
     /// Takes commits, events and faults out of a seed while it still fails, and prints what is left.
     Shrink { seed: u64 },
     /// Plants each defect, and prints the table of what saw it after how many seeds.
@@ -59,6 +62,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let clean = match Arguments::parse().command {
         Command::Run { seeds, threads, failures } => many(&seeds, threads, failures)?,
         Command::Replay { seed, undisturbed, alone } => replay(seed, undisturbed, alone)?,
+        Command::Exhaustive(asked) => exhaustive(&asked)?,
         Command::Shrink { seed } => smallest(seed)?,
         #[cfg(feature = "planted")]
         Command::Planted { defects, seeds, threads } => planted(&defects, seeds, threads)?,

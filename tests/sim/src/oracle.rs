@@ -135,7 +135,7 @@ fn differences_of_declared(after_others: &Outcome, alone: &Outcome, case: &Case)
 }
 
 /// A content without what each object is given for itself when it is made: uuids, addresses of cards, keys.
-fn alike(content: &str) -> String {
+pub(crate) fn alike(content: &str) -> String {
     const LONG: usize = 12;
     let mut text = String::with_capacity(content.len());
     let mut run = String::new();

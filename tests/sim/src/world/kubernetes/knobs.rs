@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::app::{HOLDFAST, MARK, is_cascade};
+use super::app::{CASCADE, HOLDFAST, MARK, is_cascade};
 use super::controller::{RETRIES, plain_spec};
 use super::fields::Managers;
 use super::spec::{print, repositories, revisions};
@@ -64,6 +64,15 @@ impl Cluster {
             document["metadata"]["annotations"][*key] = json!(value);
         }
         self.insert(name, &document, Managers::new());
+    }
+
+    /// Somebody makes the deletion of an Application delete everything that it deployed.
+    pub fn add_cascade(&mut self, name: &str) {
+        self.edit(name, "kubectl-edit", |document| {
+            if let Some(list) = document["metadata"]["finalizers"].as_array_mut() {
+                list.push(json!(CASCADE));
+            }
+        });
     }
 
     /// An `ApplicationSet` generates this Application, and keeps it as it is. One that is there becomes the set's.
