@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use holdfast_core::ident::Name;
-use holdfast_core::kind::{Kind as _, Owner, TargetError};
+use holdfast_core::kind::{Fence, Kind as _, Owner, TargetError};
 use holdfast_core::mark::{Mark, Realm};
 use holdfast_core::secret::Secrets;
 use secrecy::ExposeSecret as _;
@@ -34,6 +34,8 @@ pub(super) struct Actor<'a> {
     pub(super) realm: &'a Realm,
     pub(super) name: &'a Name,
     pub(super) secrets: &'a Secrets,
+    /// Asked once more where a step waits for others before it writes.
+    pub(super) fence: &'a dyn Fence,
 }
 
 /// The warning of what was done, or why it was not.
@@ -51,6 +53,7 @@ impl Actor<'_> {
                     self.client.gates().enter(format!("resize on node {}", at.node), ALLOCATIONS).await?;
                 let size = format!("{}M", size.as_mebibytes());
                 let form = [("disk", slot.as_str()), ("size", &size), ("digest", digest)];
+                self.fence.check().await?;
                 self.finish(doing, self.client.resize(at, &form).await, TASK).await
             }
             Step::Start { at } => {
@@ -128,6 +131,7 @@ impl Actor<'_> {
         if clone.node.as_str() != template.node {
             form.push(("target", clone.node.as_str()));
         }
+        self.fence.check().await?;
         self.finish(doing, self.client.clone_guest(&template, &form).await, CLONE).await
     }
 

@@ -97,7 +97,7 @@ impl Kind for VirtualMachine {
         secrets: &Secrets,
         fence: &dyn Fence,
     ) -> Vec<StepResult> {
-        let actor = apply::Actor { client: &self.client, realm: &self.realm, name, secrets };
+        let actor = apply::Actor { client: &self.client, realm: &self.realm, name, secrets, fence };
         one_by_one(steps, fence, |step| actor.perform(step)).await
     }
 }

@@ -60,7 +60,6 @@ async fn who_lost_its_lease_in_the_middle_of_a_run_writes_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a clone that waits for another passed the fence before it waited"]
 async fn who_lost_its_lease_while_a_clone_waited_for_another_writes_nothing_more() {
     loses_its_lease(application_apart, &small::GUESTS).await;
 }

@@ -190,7 +190,11 @@ async fn asked_too_early(fill: fn(&Home), environments: &[&str], systems: &[&str
             match (moment, asked) {
                 // Some are under way when the first answer comes, and their answers ask for the same.
                 (Moment::Before, Some(asked)) if (TOGETHER..PAUSE).contains(&at.duration_since(asked)) => {
-                    early.push(format!("{name} after {:?}: {what}", at.duration_since(start)));
+                    let asked = log.iter().filter(|(other, moment, _)| *moment == Moment::Before && other <= at);
+                    let before: Vec<String> = asked
+                        .map(|(at, _, what)| format!("{:?} {what}", at.duration_since(start)))
+                        .collect();
+                    early.push(format!("{name}: {what}, the last of {before:#?}"));
                 }
                 (Moment::After, asked) if asked.is_none_or(|asked| at.duration_since(asked) >= PAUSE) => {}
                 _ => continue,
@@ -218,7 +222,6 @@ async fn a_pause_that_vault_asks_for_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "each kind and the secrets learn of a pause by themselves, and a look at nothing wanted forgets it"]
 async fn a_pause_that_a_system_asks_for_is_kept_by_all_who_ask_it() {
     let systems = ["proxmox", "vault", "kubernetes"];
     assert_eq!(asked_too_early(small::write, &small::ENVIRONMENTS, &systems).await, Vec::<String>::new());

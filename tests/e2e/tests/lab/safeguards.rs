@@ -182,7 +182,6 @@ async fn reported(options: &Options) -> (Life, String, String) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the engine corrects it in any run that is not the one on schedule"]
 async fn drift_that_is_only_reported_is_left_while_something_is_out_of_reach() {
     let (mut life, _, theirs) = reported(&Options { settle: "2s".to_owned(), ..often() }).await;
     let proxy = super::hosts::host(&life.home, 111);
@@ -195,7 +194,6 @@ async fn drift_that_is_only_reported_is_left_while_something_is_out_of_reach() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "the engine corrects it in any run that is not the one on schedule"]
 async fn drift_that_is_only_reported_is_left_by_a_restart() {
     let (mut life, _, theirs) = reported(&often()).await;
     life.terminate().await;
