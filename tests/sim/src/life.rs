@@ -208,8 +208,13 @@ fn engine(
     journal: &Arc<SimJournal>,
     scrubber: &Scrubber,
 ) -> Engine {
-    let noted =
-        NotedJournal { inner: journal.clone(), checks: home.checks.clone(), truth: truth.clone(), process };
+    let noted = NotedJournal {
+        mirror: home.machines[machine].mirror.clone(),
+        inner: journal.clone(),
+        checks: home.checks.clone(),
+        truth: truth.clone(),
+        process,
+    };
     let mut told: Arc<dyn Journal> = Arc::new(noted);
     if rig.scrubs {
         told = Arc::new(ScrubbedJournal::new(told, scrubber.clone()));

@@ -16,6 +16,7 @@ use tracing::field::{Field, Visit};
 use tracing::span;
 
 use crate::checks::Checks;
+use crate::ports::repository::Mirror;
 use crate::truth::Truth;
 use crate::wire::Wire;
 
@@ -24,6 +25,7 @@ pub(crate) struct NotedJournal {
     pub(crate) inner: Arc<dyn Journal>,
     pub(crate) checks: Checks,
     pub(crate) truth: Truth,
+    pub(crate) mirror: Mirror,
     pub(crate) process: u8,
 }
 
@@ -101,7 +103,8 @@ impl Journal for NotedJournal {
         Box::pin(async move {
             let run = self.inner.run_started(commit, plan).await?;
             self.checks.run_started(self.process, commit, plan);
-            self.truth.run_started(self.process, &plan.environment);
+            let first = !self.mirror.kept().contains_key(&plan.environment);
+            self.truth.run_started(self.process, commit, &plan.environment, first);
             Ok(run)
         })
     }

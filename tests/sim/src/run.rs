@@ -190,7 +190,7 @@ async fn run_here(case: &Case) -> Outcome {
     }
     let (mut standings, mut objects, mut lives) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     if stage.home.checks.is_clean() {
-        let healthy = phases::quiet_hour(&mut stage).await;
+        phases::quiet_hour(&mut stage).await;
         standings = standings_of(&stage).await;
         objects = stage.home.stands().into_iter().map(|one| (one.port(), one.objects())).collect();
         lives = stage.home.checks.lives();
@@ -198,7 +198,7 @@ async fn run_here(case: &Case) -> Outcome {
             match case.seed % 10 {
                 3 => phases::without_journal(&mut stage).await,
                 7 => {
-                    phases::outage(&mut stage, &healthy, case.seed / 10).await;
+                    phases::outage(&mut stage, case.seed / 10).await;
                     let from = stage.home.wire.now();
                     comes_to_rest(&mut stage, &BTreeMap::new(), from).await;
                 }
@@ -306,7 +306,8 @@ async fn why_not_at_rest(
     if !valid {
         // What was drifting is put right at the next look, by whichever commit is looked after.
         let since = stage.home.wire.now().saturating_sub(from);
-        return (meddled && since < Duration::from_hours(2)).then(|| "what drifted".to_owned());
+        let restless = meddled || stage.home.checks.is_any_undecided();
+        return (restless && since < Duration::from_hours(2)).then(|| "what drifted".to_owned());
     }
     for environment in stage.wanted().unwrap_or_default() {
         let Some(status) = shown(&Context::Environment(environment.clone())) else {
@@ -322,7 +323,10 @@ async fn why_not_at_rest(
                 held.iter().any(|line| line.contains(phrase)) || status.description.contains(phrase)
             })
         };
+        // The branch went back for a while, and it was overtaken by what is older: that is final as well.
+        let overtaken = status.state == StatusState::Error && status.is_terminal();
         let fits = match &standing {
+            Standing::Matches if overtaken => true,
             Standing::Matches => (may_match || meddled) && status.state == StatusState::Success,
             // 25 November 2026: what Holdfast removed itself is doubted when it is wanted again.
             Standing::Moving(_) if status.description.contains("that were here is there any more") => true,

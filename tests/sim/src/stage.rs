@@ -7,6 +7,7 @@ use std::time::Duration;
 use holdfast_core::ident::{CommitId, EnvironmentName};
 use holdfast_core::report::Context;
 use holdfast_core::scrub::Scrubber;
+use holdfast_engine::Limits;
 use holdfast_engine::ports::Refused;
 
 use crate::checks::{Checks, Facts, Pushed};
@@ -95,9 +96,9 @@ impl Stage {
             let now = self.home.wire.now();
             self.bury();
             let due = self.agenda.first_key_value().map(|((at, _), _)| *at);
-            if let Some(at) = due.filter(|at| *at <= now && *at <= end) {
+            if due.is_some_and(|at| at <= now && at <= end) {
                 let ((_, _), event) = self.agenda.pop_first().expect("it was just seen");
-                let _ = at;
+                self.read_posts();
                 self.happen(event).await;
                 continue;
             }
@@ -369,6 +370,10 @@ impl Stage {
         let Some(tip) = &self.tip else { return BTreeSet::new() };
         let kept = self.home.machines.iter().flat_map(|machine| machine.mirror.kept().into_values());
         kept.filter(|kept| !self.home.remote.descends(kept, tip)).collect()
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.rig.limits
     }
 
     /// What the newest commit wants, where it is valid.

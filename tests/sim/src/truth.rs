@@ -32,8 +32,16 @@ const LOOKING: Duration = Duration::from_mins(6);
 pub struct Truth {
     home: Home,
     engine: Arc<Engine>,
-    /// When each process began its present run.
-    began: Arc<Mutex<BTreeMap<(u8, EnvironmentName), Time>>>,
+    runs: Arc<Mutex<Runs>>,
+}
+
+/// What is known of the runs that were begun.
+#[derive(Default)]
+struct Runs {
+    /// When each process began its present one.
+    began: BTreeMap<(u8, EnvironmentName), Time>,
+    /// Whether those of a commit are first ones, which remove nothing.
+    first: BTreeMap<(u8, EnvironmentName, CommitId), bool>,
 }
 
 /// How an environment compares with what is wanted of it.
@@ -76,7 +84,7 @@ impl Truth {
             limits: Limits::default(),
             chance: Chance::new(0),
         };
-        Self { home: home.clone(), engine: Arc::new(engine), began: Arc::default() }
+        Self { home: home.clone(), engine: Arc::new(engine), runs: Arc::default() }
     }
 
     /// What would have to be done.
@@ -121,9 +129,19 @@ impl Truth {
         }
     }
 
-    pub(crate) fn run_started(&self, process: u8, environment: &EnvironmentName) {
-        let mut began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
-        began.insert((process, environment.clone()), self.home.wire.now());
+    /// A run begins; `first`: its machine knows of no commit that the environment converged to before.
+    pub(crate) fn run_started(
+        &self,
+        process: u8,
+        commit: &CommitId,
+        environment: &EnvironmentName,
+        first: bool,
+    ) {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.home.wire.now();
+        runs.began.insert((process, environment.clone()), now);
+        // It stays the first for as long as its lane has it.
+        runs.first.entry((process, environment.clone(), commit.clone())).or_insert(first);
     }
 
     /// A run says that it was seen to match: it must have, at some moment since the run began. Where nobody else
@@ -131,9 +149,11 @@ impl Truth {
     pub(crate) async fn success(&self, process: u8, report: &Report) {
         let Report { environment, commit, .. } = report;
         let now = self.home.wire.now();
-        let began = {
-            let began = self.began.lock().unwrap_or_else(PoisonError::into_inner);
-            began.get(&(process, environment.clone())).copied().unwrap_or_default()
+        let (began, first) = {
+            let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+            let key = (process, environment.clone());
+            let first = runs.first.get(&(process, environment.clone(), commit.clone()));
+            (runs.began.get(&key).copied().unwrap_or_default(), first.copied().unwrap_or_default())
         };
         let Some(desired) = self.home.checks.desired(commit, environment) else {
             self.home.checks.find(
@@ -144,7 +164,6 @@ impl Truth {
             return;
         };
         // A first run leaves what it finds too much, and tells of it.
-        let first = !self.home.checks.has_converged(environment);
         let standing = if first {
             let desired = Desired { first, ..Desired::clone(&desired) };
             self.standing(environment, &desired).await

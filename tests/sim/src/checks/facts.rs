@@ -36,6 +36,7 @@ pub struct Facts {
     pub(crate) known: BTreeMap<EnvironmentName, BTreeSet<ResourceId>>,
     /// The commit that each environment converged to last.
     pub(crate) converged: BTreeMap<EnvironmentName, CommitId>,
+    pub(crate) journal_was_lost: bool,
     pub(crate) objects: BTreeMap<Port, Arc<BTreeMap<String, Object>>>,
 }
 
@@ -51,6 +52,7 @@ impl Facts {
             newest: BTreeMap::new(),
             known: BTreeMap::new(),
             converged: BTreeMap::new(),
+            journal_was_lost: false,
             objects: BTreeMap::new(),
         }
     }
@@ -83,6 +85,7 @@ impl Facts {
     }
 
     pub(crate) fn journal_lost(&mut self) {
+        self.journal_was_lost = true;
         self.epochs.clear();
         self.newest.clear();
         self.known.clear();

@@ -8,7 +8,9 @@ use crate::wire::Port;
 
 /// 25 November 2026: a start with a bad head takes an environment back to the last converged commit, although a newer
 /// one was begun.
-pub(super) const RESUMES_OLDER: bool = true;
+pub(super) const RESUMES_OLDER: bool = false;
+/// 25 November 2026: after the journal was lost, what is pending is posted over a failure that stands.
+pub(super) const FAILURES_FORGOTTEN: bool = true;
 /// 25 November 2026: a guest counts as healthy as soon as its power is on, while it boots.
 const GUESTS_BOOT: bool = true;
 /// 25 November 2026: an Application is looked for in a list alone.

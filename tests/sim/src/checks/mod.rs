@@ -317,6 +317,11 @@ impl Checks {
         self.book().statuses.shown(commit, context)
     }
 
+    /// Whether any commit stands at an error that may pass.
+    pub(crate) fn is_any_undecided(&self) -> bool {
+        self.book().statuses.is_any_undecided()
+    }
+
     pub(crate) fn leased(&self, process: u8, environment: &EnvironmentName, epoch: Epoch) {
         self.book().facts.leased(process, environment, epoch);
     }
@@ -337,11 +342,6 @@ impl Checks {
     /// A commit was made.
     pub(crate) fn committed(&self, commit: CommitId, pushed: Pushed) {
         self.book().facts.commits.insert(commit, pushed);
-    }
-
-    /// Whether any run of an environment ever converged.
-    pub(crate) fn has_converged(&self, environment: &EnvironmentName) -> bool {
-        self.book().facts.converged.contains_key(environment)
     }
 
     pub(crate) fn knows(&self, commit: &CommitId) -> bool {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use holdfast_core::ident::CommitId;
 use holdfast_core::report::{Context, Status, StatusState};
 
-use super::{Facts, Finding};
+use super::{Facts, Finding, known};
 
 /// What the forge shows, by commit and context.
 #[derive(Default)]
@@ -20,20 +20,27 @@ impl Statuses {
         status: &Status,
     ) -> Finding {
         let before = self.0.insert((commit.clone(), context.clone()), status.clone());
-        Finding::of(taken_back(before.as_ref(), status).or_else(|| wrong_words(facts, commit, status)).map(
-            |why| {
-                format!(
-                    "{} {context:?}: `{}: {}` {why}",
-                    commit.short(),
-                    status.state.as_str(),
-                    status.description
-                )
-            },
-        ))
+        Finding::of(
+            taken_back(before.as_ref(), status, facts.journal_was_lost)
+                .or_else(|| wrong_words(facts, commit, status))
+                .map(|why| {
+                    format!(
+                        "{} {context:?}: `{}: {}` {why}",
+                        commit.short(),
+                        status.state.as_str(),
+                        status.description
+                    )
+                }),
+        )
     }
 
     pub(super) fn shown(&self, commit: &CommitId, context: &Context) -> Option<Status> {
         self.0.get(&(commit.clone(), context.clone())).cloned()
+    }
+
+    /// Whether anything stands at an error that may pass: a system was out of reach.
+    pub(super) fn is_any_undecided(&self) -> bool {
+        self.0.values().any(|status| status.state == StatusState::Error && !status.is_terminal())
     }
 
     /// Nothing is left pending.
@@ -48,13 +55,17 @@ impl Statuses {
     }
 }
 
-fn taken_back(before: Option<&Status>, now: &Status) -> Option<String> {
+fn taken_back(before: Option<&Status>, now: &Status, journal_was_lost: bool) -> Option<String> {
     let before = before.filter(|before| *before != now)?;
     let said = format!("came after `{}: {}`", before.state.as_str(), before.description);
     match before.state {
         StatusState::Pending => None,
-        StatusState::Success => Some(said),
+        StatusState::Success => (now.state != StatusState::Success).then_some(said),
         StatusState::Failure | StatusState::Error => {
+            let forgotten = known::FAILURES_FORGOTTEN && journal_was_lost && !before.is_terminal();
+            if forgotten {
+                return None;
+            }
             (before.is_terminal() || now.state != StatusState::Success).then_some(said)
         }
     }

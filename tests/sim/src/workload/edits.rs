@@ -150,7 +150,12 @@ fn leaving(
     let free: Vec<&Name> = room
         .guests
         .keys()
-        .filter(|guest| !of_hosts(guest) && !others.contains(&(environment.clone(), (*guest).clone())))
+        // What was renamed stays: a rename has to end at something.
+        .filter(|guest| {
+            !guest.as_str().starts_with('r')
+                && !of_hosts(guest)
+                && !others.contains(&(environment.clone(), (*guest).clone()))
+        })
         .collect();
     if room.guests.len() < 2 {
         return None;
