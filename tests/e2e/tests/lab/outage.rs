@@ -190,10 +190,10 @@ async fn asked_too_early(fill: fn(&Home), environments: &[&str], systems: &[&str
             match (moment, asked) {
                 // Some are under way when the first answer comes, and their answers ask for the same.
                 (Moment::Before, Some(asked)) if (TOGETHER..PAUSE).contains(&at.duration_since(asked)) => {
-                    let asked = log.iter().filter(|(other, moment, _)| *moment == Moment::Before && other <= at);
-                    let before: Vec<String> = asked
-                        .map(|(at, _, what)| format!("{:?} {what}", at.duration_since(start)))
-                        .collect();
+                    let asked =
+                        log.iter().filter(|(other, moment, _)| *moment == Moment::Before && other <= at);
+                    let before: Vec<String> =
+                        asked.map(|(at, _, what)| format!("{:?} {what}", at.duration_since(start))).collect();
                     early.push(format!("{name}: {what}, the last of {before:#?}"));
                 }
                 (Moment::After, asked) if asked.is_none_or(|asked| at.duration_since(asked) >= PAUSE) => {}
