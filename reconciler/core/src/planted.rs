@@ -56,6 +56,37 @@ pub enum Defect {
     PauseIgnored,
 }
 
+#[cfg(feature = "planted")]
+impl Defect {
+    pub const ALL: [Self; 25] = [
+        Self::UnknownIsAbsent,
+        Self::CopiedMarkIsOurs,
+        Self::NoBrake,
+        Self::EmptyRemoves,
+        Self::RetireByPrefix,
+        Self::UnreadRemoves,
+        Self::NoProtection,
+        Self::RenameReplaces,
+        Self::NoDoubt,
+        Self::SettledBeforeHealthy,
+        Self::PanicEndsRun,
+        Self::NoSecondLook,
+        Self::GroupFromMemory,
+        Self::NoGroups,
+        Self::SuccessUnseen,
+        Self::OlderRunGoesOn,
+        Self::NoFence,
+        Self::NoBudget,
+        Self::RewindTaken,
+        Self::PendingForgotten,
+        Self::NeverAgain,
+        Self::NoDrift,
+        Self::FinalsOverwritten,
+        Self::SecretsTold,
+        Self::PauseIgnored,
+    ];
+}
+
 /// Whether a defect is planted.
 #[cfg(not(feature = "planted"))]
 pub const fn has(_: Defect) -> bool {

@@ -18,6 +18,8 @@ mod noted;
 pub mod oracle;
 mod phases;
 pub mod place;
+#[cfg(feature = "planted")]
+pub mod planting;
 pub mod ports;
 pub mod run;
 pub mod scenarios;
