@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use holdfast_core::desired::{Desired, Drift, DriftMode};
 use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
+use holdfast_core::kind::TargetError;
 use holdfast_core::planted::{Defect, has};
 use holdfast_core::report::{Report, Status, StatusState};
 use tokio::sync::watch;
@@ -18,8 +19,9 @@ use tracing::{error, info, warn};
 use crate::Engine;
 use crate::chance::Backoff;
 use crate::past::{Past, past_of};
-use crate::ports::{Context, JournalError, Lease, RunId};
+use crate::ports::{Context, Epoch, JournalError, Lease, RunId};
 use crate::run::{End, Job, Why, run};
+use crate::said::Said;
 
 /// What a lane is to converge to.
 #[derive(Clone)]
@@ -218,6 +220,17 @@ impl Run<'_> {
                 return Ended::NotConverged;
             }
         };
+        match self.is_overtaken(epoch).await {
+            Ok(false) => past_of(self.past).epoch = Some(epoch),
+            Ok(true) => {
+                info!(environment = %environment, "another process began a newer commit meanwhile, which is fetched first");
+                return Ended::Elsewhere;
+            }
+            Err(error) => {
+                error!(environment = %environment, error, "whether another process began a newer commit is not known, and nothing was changed");
+                return Ended::NotConverged;
+            }
+        }
         let job = Job {
             environment: environment.clone(),
             commit: self.wanted.commit.clone(),
@@ -249,6 +262,23 @@ impl Run<'_> {
                 post(engine, &self.wanted.commit, environment, &status).await;
                 Ended::NotConverged
             }
+        }
+    }
+
+    /// Whether another process had the environment since this one had it last, and began a commit after ours: who slept
+    /// meanwhile would carry out an old wish.
+    async fn is_overtaken(&self, epoch: Epoch) -> Result<bool, String> {
+        let last = past_of(self.past).epoch;
+        if last.is_none_or(|last| last == epoch) {
+            return Ok(false);
+        }
+        let begun = self.engine.journal.begun(self.environment).await.map_err(|error| chain(&error))?;
+        let Some(begun) = begun.filter(|begun| *begun != self.wanted.commit) else { return Ok(false) };
+        match self.engine.repository.descends(&self.wanted.commit, &begun).await {
+            Ok(descends) => Ok(descends),
+            // One that this process never fetched is newer than all that it did.
+            Err(TargetError::Rejected { .. }) => Ok(true),
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -300,35 +330,6 @@ impl Run<'_> {
                 }
             }
         }
-    }
-}
-
-/// What the log was told of the last run: what stays the same is not said again with every retry.
-#[derive(Default)]
-struct Said(BTreeSet<(String, String)>);
-
-impl Said {
-    fn tell(&mut self, report: &Report) {
-        let Report { environment, commit, outcomes: _, unseen, notices } = report;
-        let (at, commit) = (environment, commit.short());
-        let mut now = BTreeSet::new();
-        let mut is_new = |what: &str, of: &str| {
-            let said = (of.to_owned(), what.to_owned());
-            let is_new = !self.0.contains(&said);
-            now.insert(said);
-            is_new
-        };
-        for problem in report.problems().into_iter().filter(|problem| is_new(&problem.text, commit)) {
-            let help = (!problem.ways_out.is_empty()).then(|| problem.ways_out.join("; or "));
-            warn!(environment = %at, commit, problem = problem.text, help, "a resource did not converge");
-        }
-        for (kind, why) in unseen.iter().filter(|(kind, why)| is_new(why, kind.as_str())) {
-            warn!(environment = %at, kind = %kind, why, "not every object could be seen: none that left the repository goes");
-        }
-        for notice in notices.iter().filter(|notice| is_new(notice, "")) {
-            warn!(environment = %at, notice, "something in the world needs a person");
-        }
-        self.0 = now;
     }
 }
 

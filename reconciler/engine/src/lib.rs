@@ -19,6 +19,7 @@ mod progress;
 mod removal;
 mod rolling;
 pub mod run;
+mod said;
 pub mod scrubbed;
 mod secrets;
 pub mod watch;

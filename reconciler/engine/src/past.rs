@@ -9,6 +9,8 @@ use holdfast_core::ident::{CommitId, KindName, ResourceId};
 use holdfast_core::report::{Outcome, Report};
 use tokio::time::Instant;
 
+use crate::ports::Epoch;
+
 /// So often a resource may drift back before it is slowed.
 const PATIENCE: usize = 3;
 /// Corrections longer ago are forgotten, in intervals between two looks at a converged environment.
@@ -21,6 +23,8 @@ const LONGEST: Duration = Duration::from_hours(24);
 pub struct Past {
     /// The resources of the last converged run.
     pub(crate) known: BTreeSet<ResourceId>,
+    /// The epoch of the last run.
+    pub(crate) epoch: Option<Epoch>,
     /// What was removed for the present commit.
     pub(crate) removed: BTreeSet<ResourceId>,
     /// Kinds of which nothing was left, and the commit at which that was found first.

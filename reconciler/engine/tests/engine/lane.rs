@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::world::{World, commit, desired, engine, environment};
+use crate::world::{World, commit, desired, engine, environment, id};
 use holdfast_core::desired::Desired;
-use holdfast_core::kind::TargetError;
+use holdfast_core::kind::{Owner, TargetError};
 use holdfast_engine::lane::{Goal, Wanted, lane};
 use serde_json::json;
 use tokio::sync::watch;
@@ -147,6 +147,28 @@ async fn an_environment_that_leaves_is_told_and_left_as_it_is() {
     sender.send_replace(Goal::Rest(commit('b')));
     until(|| !memory.statuses_of(&commit('a')).is_empty()).await;
     assert_eq!(memory.statuses_of(&commit('a')), ["error: superseded by bbbbbbb"]);
+    assert_eq!(world.attic().writes, ["a=1"]);
+    shutdown.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_slept_while_another_process_began_a_newer_commit_does_not_carry_out_the_old_one() {
+    let world = World::default();
+    let (engine, memory) = engine(&world);
+    for digit in ['a', 'b'] {
+        memory.push(commit(digit), &[]);
+    }
+    let (_sender, receiver) = watch::channel(wanted('a', desired(&[("a", json!({ "value": "1" }), &[])])));
+    let shutdown = CancellationToken::new();
+    let running =
+        tokio::spawn(lane(engine, environment(), receiver, watch::channel(None).0, shutdown.clone()));
+    until(|| memory.statuses_of(&commit('a')).len() == 1).await;
+    // Another process has the environment for a while, and begins `b`.
+    *memory.lease.lock().unwrap() = ("another".to_owned(), 7);
+    *memory.begun.lock().unwrap() = Some(commit('b'));
+    world.put("a", "2", Owner::Ours(id("a")));
+    tokio::time::sleep(Duration::from_hours(1)).await;
     assert_eq!(world.attic().writes, ["a=1"]);
     shutdown.cancel();
     running.await.unwrap();
