@@ -19,7 +19,7 @@ const QUIET: Duration = Duration::from_hours(1);
 /// An outage is measured for so long, and what does not need the system that is away is done within it.
 const OUTAGE: Duration = Duration::from_hours(3);
 /// So long it takes until what was saved up for retries is spent.
-const SPENDING: Duration = Duration::from_hours(2);
+const SPENDING: Duration = Duration::from_hours(6);
 
 /// An hour in which nothing may be written anywhere but into the journal.
 pub(crate) async fn quiet_hour(stage: &mut Stage) {
@@ -83,7 +83,7 @@ pub(crate) async fn outage(stage: &mut Stage, dice: u64) {
     let port = Port::TARGETS[at];
     let Some(sketch) = stage.newest_sketch().cloned() else { return };
     stage.home.wire.trace(&format!("{port:?} is down for hours"));
-    stage.home.wire.set_down(port, true);
+    set_down(stage, port, true);
     // What was saved up for retries is spent first.
     stage.until(stage.home.wire.now() + SPENDING).await;
     let before = stage.home.wire.asked(port);
@@ -94,15 +94,24 @@ pub(crate) async fn outage(stage: &mut Stage, dice: u64) {
     let looks = OUTAGE.as_secs() * 10 / (resync.as_secs() * 9) + 2;
     let healthy: usize =
         sketch.rooms.values().map(|room| if port == Port::Hosts { room.hosts.len() } else { 1 }).sum();
-    let healthy = healthy as u64 * looks;
+    // Two processes have a budget each.
+    let healthy = healthy as u64 * looks * stage.processes().max(1) as u64;
     let breach = (asked > (healthy * 11).div_ceil(10)).then(|| {
         format!("{port:?} was asked {asked} times in an outage, and would be {healthy} times at most if it were well")
     });
     let now = stage.home.wire.now();
     stage.home.checks.find(Invariant::Budget, now, breach);
     blocks_only_what_needs_it(stage, sketch, port).await;
-    stage.home.wire.set_down(port, false);
+    set_down(stage, port, false);
     stage.home.checks.touch(stage.home.wire.now());
+}
+
+/// Vault is away with its secrets.
+fn set_down(stage: &Stage, port: Port, down: bool) {
+    stage.home.wire.set_down(port, down);
+    if port == Port::Vault {
+        stage.home.wire.set_down(Port::Secrets, down);
+    }
 }
 
 /// While a system is away, somebody changes something that does not need it.

@@ -74,13 +74,19 @@ impl<M: Model> Place<M> {
 
     /// Brings the model to now, and has what happened by itself checked.
     fn touch(&self) -> MutexGuard<'_, Held<M>> {
+        let mut held = self.go();
+        self.compare(&mut held, How::Itself, None);
+        held
+    }
+
+    /// Brings the model to now. What happened by itself is checked at the next write at the latest.
+    fn go(&self) -> MutexGuard<'_, Held<M>> {
         let now = self.wire.now();
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(link) = &self.link {
             link(&mut held.model);
         }
         held.model.advance(now);
-        self.compare(&mut held, How::Itself, None);
         if held.backups.back().is_none_or(|(made, _)| now >= *made + BACKUP_EVERY) {
             let backup = held.model.clone();
             held.backups.push_back((now, backup));
@@ -125,7 +131,7 @@ impl<M: Model> Place<M> {
 
     /// What an effect would answer, without it.
     pub(crate) fn pretend<T>(&self, perform: impl FnOnce(&mut M) -> T) -> T {
-        let mut copy = self.touch().model.clone();
+        let mut copy = self.go().model.clone();
         perform(&mut copy)
     }
 
@@ -134,7 +140,7 @@ impl<M: Model> Place<M> {
         name: &Name,
         step: &StepOf<M>,
     ) -> Option<Result<Option<String>, TargetError>> {
-        self.touch().model.followed(name, step)
+        self.go().model.followed(name, step)
     }
 
     /// A whole and true look.
@@ -144,7 +150,7 @@ impl<M: Model> Place<M> {
         scope: Scope,
         wanted: &BTreeMap<Name, SpecOf<M>>,
     ) -> Look<StateOf<M>> {
-        self.touch().model.look(realm, scope, wanted)
+        self.go().model.look(realm, scope, wanted)
     }
 
     /// A look with what the wire makes of it.
@@ -157,7 +163,7 @@ impl<M: Model> Place<M> {
         verdict: &Verdict,
     ) -> Look<StateOf<M>> {
         let now = self.wire.now();
-        let held = self.touch();
+        let held = self.go();
         let mut look = held.model.look(realm, scope, wanted);
         match verdict {
             Verdict::Stale => {
@@ -232,6 +238,11 @@ impl<M: Model> Place<M> {
         });
     }
 
+    /// Notes for the checks which names a process was told something about.
+    pub(crate) fn told<'a>(&self, process: u8, realm: &Realm, names: impl Iterator<Item = &'a Name>) {
+        self.checks.told(process, &realm.environment, &M::Kind::NAME, names);
+    }
+
     /// Notes a look for the checks: whether it was whole.
     pub(crate) fn looked(&self, process: u8, realm: &Realm, scope: Scope, complete: bool) {
         if scope == Scope::All {
@@ -286,7 +297,7 @@ impl<M: Model> Stands for Place<M> {
 
 impl<M: Model> Place<M> {
     pub fn read<T>(&self, read: impl FnOnce(&M) -> T) -> T {
-        read(&self.touch().model)
+        read(&self.go().model)
     }
 
     /// Reads or changes the model itself: to set a world up, and for tests.

@@ -76,6 +76,9 @@ impl Stage {
 
     pub(crate) fn plan(&mut self, events: &[(Time, Event)]) {
         self.shared = events.iter().any(|(_, event)| *event == Event::SecondStarts);
+        if self.shared {
+            self.home.checks.shared();
+        }
         for (at, event) in events {
             self.later(*at, event.clone());
         }
@@ -370,6 +373,20 @@ impl Stage {
         let Some(tip) = &self.tip else { return BTreeSet::new() };
         let kept = self.home.machines.iter().flat_map(|machine| machine.mirror.kept().into_values());
         kept.filter(|kept| !self.home.remote.descends(kept, tip)).collect()
+    }
+
+    /// The environments of which the newest commit is in its first run.
+    pub(crate) fn first(&self) -> BTreeSet<EnvironmentName> {
+        let wanted = self.wanted().unwrap_or_default().into_iter();
+        let is_first = |name: &EnvironmentName| {
+            let desired = self.tip.as_ref().and_then(|tip| self.truth.desired(tip, name));
+            desired.is_some_and(|desired| desired.first)
+        };
+        wanted.filter(is_first).collect()
+    }
+
+    pub(crate) fn processes(&self) -> usize {
+        self.lives.len()
     }
 
     pub(crate) fn limits(&self) -> &Limits {

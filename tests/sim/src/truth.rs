@@ -164,12 +164,8 @@ impl Truth {
             return;
         };
         // A first run leaves what it finds too much, and tells of it.
-        let standing = if first {
-            let desired = Desired { first, ..Desired::clone(&desired) };
-            self.standing(environment, &desired).await
-        } else {
-            self.standing(environment, &desired).await
-        };
+        let desired = if first { Arc::new(Desired { first, ..Desired::clone(&desired) }) } else { desired };
+        let standing = self.standing(environment, &desired).await;
         // The run looked before it was recorded.
         let looked = began.saturating_sub(LOOKING);
         let touched = self.home.checks.touched().is_some_and(|touched| touched >= looked);
@@ -186,8 +182,14 @@ impl Truth {
         self.home.checks.find(Invariant::Statuses, now, breach);
     }
 
-    /// What a commit wants of an environment.
+    /// What a commit wants of an environment, as the process that runs it now has it.
     pub fn desired(&self, commit: &CommitId, environment: &EnvironmentName) -> Option<Arc<Desired>> {
-        self.home.checks.desired(commit, environment)
+        let desired = self.home.checks.desired(commit, environment)?;
+        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |((_, at, run), first): (&(u8, EnvironmentName, CommitId), &bool)| {
+            (at == environment && run == commit).then_some(*first)
+        };
+        let first = runs.first.iter().rev().find_map(of).unwrap_or_default();
+        Some(if first { Arc::new(Desired { first, ..Desired::clone(&desired) }) } else { desired })
     }
 }

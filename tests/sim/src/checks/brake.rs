@@ -1,18 +1,22 @@
 //! I5: deletions of one commit stay below the brake, and one that wants nothing deletes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use holdfast_core::ident::{CommitId, EnvironmentName, KindName};
+use holdfast_core::ident::{CommitId, EnvironmentName, KindName, ResourceId};
 
 use super::{Effect, Facts, Finding};
+use crate::wire::Port;
 
 /// By environment, kind and commit: what went that was not named, and how many there were at first.
 #[derive(Default)]
-pub(super) struct Brake(BTreeMap<(EnvironmentName, KindName, Option<CommitId>), (usize, usize)>);
+pub(super) struct Brake(
+    BTreeMap<(EnvironmentName, KindName, Option<CommitId>), (BTreeSet<ResourceId>, usize)>,
+);
 
 impl Brake {
     pub(super) fn effect(&mut self, facts: &Facts, effect: &Effect<'_>) -> Finding {
-        if !effect.is_ours() {
+        // A machine goes with its guest, and comes back with it.
+        if !effect.is_ours() || effect.port == Port::Hosts {
             return Finding::Silent;
         }
         let mut finding = Finding::Silent;
@@ -33,8 +37,9 @@ impl Brake {
                 .filter(|other| other.environment == id.environment && other.kind == id.kind)
                 .count();
             let account = (id.environment.clone(), id.kind.clone(), commit.cloned());
-            let (count, of) = self.0.entry(account).or_insert((0, all));
-            *count += 1;
+            let (gone, of) = self.0.entry(account).or_insert((BTreeSet::new(), all));
+            gone.insert(id);
+            let count = gone.len();
             finding = Finding::Holds;
             let wants_nothing =
                 desired.is_none_or(|desired| desired.resources.values().all(|resource| resource.borrowed));
@@ -43,7 +48,7 @@ impl Brake {
                     "{key} went, by a commit that wants nothing of the environment"
                 ));
             }
-            if *count > 3 && *count * 10 > *of {
+            if count > 3 && count * 10 > *of {
                 return Finding::Breach(format!("{key} is the {count}th of {of} that went by one commit"));
             }
         }

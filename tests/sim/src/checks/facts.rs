@@ -37,6 +37,8 @@ pub struct Facts {
     /// The commit that each environment converged to last.
     pub(crate) converged: BTreeMap<EnvironmentName, CommitId>,
     pub(crate) journal_was_lost: bool,
+    /// A second process may live.
+    pub(crate) shared: bool,
     pub(crate) objects: BTreeMap<Port, Arc<BTreeMap<String, Object>>>,
 }
 
@@ -53,6 +55,7 @@ impl Facts {
             known: BTreeMap::new(),
             converged: BTreeMap::new(),
             journal_was_lost: false,
+            shared: false,
             objects: BTreeMap::new(),
         }
     }

@@ -11,8 +11,10 @@ use crate::wire::Port;
 pub(super) const RESUMES_OLDER: bool = false;
 /// 25 November 2026: after the journal was lost, what is pending is posted over a failure that stands.
 pub(super) const FAILURES_FORGOTTEN: bool = true;
+/// 25 November 2026: of two processes each posts what it read, in whichever order.
+pub(super) const TWO_POST: bool = true;
 /// 25 November 2026: a guest counts as healthy as soon as its power is on, while it boots.
-const GUESTS_BOOT: bool = true;
+const GUESTS_BOOT: bool = false;
 /// 25 November 2026: an Application is looked for in a list alone.
 const APPLICATIONS_BY_LIST: bool = true;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::ident::{EnvironmentName, KindName, Name};
 
-use super::{Effect, Facts, Finding, How, known};
+use super::{Checks, Effect, Facts, Finding, How, known};
 
 type Sight = (u8, EnvironmentName, KindName);
 
@@ -15,6 +15,22 @@ pub(super) struct Looks {
     whole: BTreeMap<Sight, bool>,
     /// The names that it was told absent although they are there.
     lied: BTreeMap<Sight, BTreeSet<Name>>,
+    /// The names that it was ever told anything about.
+    told: BTreeMap<Sight, BTreeSet<Name>>,
+}
+
+impl Checks {
+    /// A process was told of these names whether they are there.
+    pub(crate) fn told<'a>(
+        &self,
+        process: u8,
+        environment: &EnvironmentName,
+        kind: &KindName,
+        names: impl Iterator<Item = &'a Name>,
+    ) {
+        let sight = (process, environment.clone(), kind.clone());
+        self.book().looks.told.entry(sight).or_default().extend(names.cloned());
+    }
 }
 
 impl Looks {
@@ -47,6 +63,9 @@ impl Looks {
         let Some(actor) = effect.actor.filter(|_| effect.how == How::Write) else { return Finding::Silent };
         let sight = (actor.process, actor.id.environment.clone(), actor.id.kind.clone());
         let mut finding = Finding::Silent;
+        if !self.told.get(&sight).is_some_and(|names| names.contains(&actor.id.name)) {
+            return Finding::Breach(format!("`{}` was done to what was never seen", actor.what));
+        }
         let lied = self.lied.get(&sight).is_some_and(|names| names.contains(&actor.id.name));
         if lied {
             let known = facts.known.get(&actor.id.environment);
@@ -83,6 +102,8 @@ mod tests {
             world.write("web", How::Write, &[("web", &web)], &None).check(|f, e| looks.effect(f, e))
         };
         looks.looked(1, &environment(), &kind, true);
+        assert!(matches!(removal(&world, &looks), Finding::Breach(_)), "nobody ever saw it");
+        looks.told.insert((1, environment(), kind.clone()), BTreeSet::from([id("web").name]));
         assert_eq!(removal(&world, &looks), Finding::Holds);
         looks.looked(1, &environment(), &kind, false);
         assert!(matches!(removal(&world, &looks), Finding::Breach(_)));

@@ -259,6 +259,9 @@ impl Checks {
             let key = (effect.port, key.clone());
             if !effect.is_ours() {
                 book.meddled.insert(key.clone());
+            }
+            // What lands late is nobody's to know of either.
+            if !effect.is_ours() || effect.how == How::Late {
                 book.touched = Some(effect.at);
             }
             let (made, gone) = match (before, after) {
@@ -307,7 +310,7 @@ impl Checks {
     /// The statuses that stand at the end.
     pub(crate) fn statuses_end(&self, at: Time) {
         let mut book = self.book();
-        for finding in book.statuses.end() {
+        for finding in book.statuses.end(&book.facts) {
             book.find(Invariant::Statuses, at, finding);
         }
     }
@@ -337,6 +340,11 @@ impl Checks {
     /// The journal was lost: epochs begin anew, and nothing is known.
     pub(crate) fn journal_lost(&self) {
         self.book().facts.journal_lost();
+    }
+
+    /// A second process may live.
+    pub(crate) fn shared(&self) {
+        self.book().facts.shared = true;
     }
 
     /// A commit was made.

@@ -1,4 +1,4 @@
-//! I10: no older commit is applied after a newer one was begun.
+//! I10: no older commit is applied after a newer one was begun, and none that pauses the site.
 
 use super::{Effect, Facts, Finding, How, known};
 
@@ -10,6 +10,9 @@ pub(super) fn effect(facts: &Facts, effect: &Effect<'_>) -> Finding {
     };
     if known::RESUMES_OLDER && facts.head_is_bad() {
         return Finding::Silent;
+    }
+    if facts.desired(mine, environment).is_some_and(|desired| desired.pause.is_some()) {
+        return Finding::Breach(format!("`{}` was done for {}, which pauses", actor.what, mine.short()));
     }
     let begun = facts.begun.get(environment).filter(|begun| *begun != mine);
     Finding::of(begun.filter(|begun| facts.is_newer(begun, mine)).map(|begun| {

@@ -21,16 +21,16 @@ impl Statuses {
     ) -> Finding {
         let before = self.0.insert((commit.clone(), context.clone()), status.clone());
         Finding::of(
-            taken_back(before.as_ref(), status, facts.journal_was_lost)
-                .or_else(|| wrong_words(facts, commit, status))
-                .map(|why| {
+            taken_back(before.as_ref(), status, facts).or_else(|| wrong_words(facts, commit, status)).map(
+                |why| {
                     format!(
                         "{} {context:?}: `{}: {}` {why}",
                         commit.short(),
                         status.state.as_str(),
                         status.description
                     )
-                }),
+                },
+            ),
         )
     }
 
@@ -44,9 +44,10 @@ impl Statuses {
     }
 
     /// Nothing is left pending.
-    pub(super) fn end(&self) -> Vec<Finding> {
+    pub(super) fn end(&self, facts: &Facts) -> Vec<Finding> {
         let of = |((commit, context), status): (&(CommitId, Context), &Status)| {
-            let pending = status.state == StatusState::Pending;
+            let masked = known::TWO_POST && facts.shared;
+            let pending = status.state == StatusState::Pending && !masked;
             Finding::of(pending.then(|| {
                 format!("{} {context:?} is left at `pending: {}`", commit.short(), status.description)
             }))
@@ -55,14 +56,17 @@ impl Statuses {
     }
 }
 
-fn taken_back(before: Option<&Status>, now: &Status, journal_was_lost: bool) -> Option<String> {
+fn taken_back(before: Option<&Status>, now: &Status, facts: &Facts) -> Option<String> {
     let before = before.filter(|before| *before != now)?;
     let said = format!("came after `{}: {}`", before.state.as_str(), before.description);
+    if known::TWO_POST && facts.shared && now.state == StatusState::Pending {
+        return None;
+    }
     match before.state {
         StatusState::Pending => None,
         StatusState::Success => (now.state != StatusState::Success).then_some(said),
         StatusState::Failure | StatusState::Error => {
-            let forgotten = known::FAILURES_FORGOTTEN && journal_was_lost && !before.is_terminal();
+            let forgotten = known::FAILURES_FORGOTTEN && facts.journal_was_lost && !before.is_terminal();
             if forgotten {
                 return None;
             }
@@ -81,6 +85,7 @@ fn wrong_words(facts: &Facts, commit: &CommitId, status: &Status) -> Option<Stri
     match known {
         None => Some("names a commit that there is not".to_owned()),
         Some(by) if by == commit => Some("names itself".to_owned()),
+        Some(_) if known::TWO_POST && facts.shared => None,
         Some(by) if facts.is_newer(commit, by) => Some("names an older commit".to_owned()),
         Some(_) => None,
     }
@@ -100,7 +105,7 @@ mod tests {
             let posted = statuses.iter().map(|(state, text)| {
                 shown.posted(&world.0, &commit('a'), &context, &Status::new(*state, text))
             });
-            let breaches = posted.collect::<Vec<_>>().into_iter().chain(shown.end());
+            let breaches = posted.collect::<Vec<_>>().into_iter().chain(shown.end(&world.0));
             breaches.filter(|finding| matches!(finding, Finding::Breach(_))).count()
         };
         use StatusState::{Error, Failure, Pending, Success};
