@@ -116,7 +116,7 @@ impl Desired {
     /// What is said about a resource that is not wanted.
     pub fn farewell(&self, id: &ResourceId) -> Farewell {
         let begins = |retired: &ResourceId| {
-            has(Defect::RetireByPrefix) && id.short().starts_with(&retired.short()) && id.kind == retired.kind
+            id.kind == retired.kind && id.short().starts_with(&retired.short()) && has(Defect::RetireByPrefix)
         };
         if self.retire.contains(id) || self.retire.iter().any(begins) {
             Farewell::Named

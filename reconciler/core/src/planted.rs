@@ -54,11 +54,19 @@ pub enum Defect {
     SecretsTold,
     /// A pause holds nothing.
     PauseIgnored,
+    /// The repository is looked at when somebody says so, and never else.
+    NoPoll,
+    /// A client gives an error as an empty list (the simulated ones only).
+    ErrorIsEmpty,
+    /// A clone gets no mark before it is configured (the simulated one only).
+    CloneUnmarked,
+    /// A step is done once it was accepted (the simulated clients only).
+    TaskForgotten,
 }
 
 #[cfg(feature = "planted")]
 impl Defect {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 29] = [
         Self::UnknownIsAbsent,
         Self::CopiedMarkIsOurs,
         Self::NoBrake,
@@ -84,6 +92,10 @@ impl Defect {
         Self::FinalsOverwritten,
         Self::SecretsTold,
         Self::PauseIgnored,
+        Self::NoPoll,
+        Self::ErrorIsEmpty,
+        Self::CloneUnmarked,
+        Self::TaskForgotten,
     ];
 }
 
@@ -94,25 +106,35 @@ pub const fn has(_: Defect) -> bool {
 }
 
 #[cfg(feature = "planted")]
-pub use on::{has, plant};
+pub use on::{asked, has, plant};
 
 #[cfg(feature = "planted")]
 mod on {
     use std::cell::Cell;
+    use std::collections::BTreeSet;
 
     use super::Defect;
 
     thread_local! {
         static PLANTED: Cell<Option<Defect>> = const { Cell::new(None) };
+        static ASKED: Cell<u64> = const { Cell::new(0) };
     }
 
     /// Whether a defect is planted in this thread.
     pub fn has(defect: Defect) -> bool {
+        ASKED.set(ASKED.get() | 1 << defect as u8);
         PLANTED.get() == Some(defect)
     }
 
-    /// Plants a defect in this thread, or takes it away.
+    /// Plants a defect in this thread, or takes it away. What was asked for is forgotten.
     pub fn plant(defect: Option<Defect>) {
         PLANTED.set(defect);
+        ASKED.set(0);
+    }
+
+    /// The defects that were asked for in this thread since the last [`plant`]: any other would change nothing.
+    pub fn asked() -> BTreeSet<Defect> {
+        let asked = ASKED.get();
+        Defect::ALL.into_iter().filter(|defect| asked >> (*defect as u8) & 1 == 1).collect()
     }
 }

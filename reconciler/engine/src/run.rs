@@ -149,11 +149,10 @@ fn restrain(world: &World<'_>, job: &Job) {
 
 /// Why nothing may be changed, if so.
 fn paused(engine: &Engine, desired: &Desired) -> Option<String> {
-    if has(Defect::PauseIgnored) {
-        return None;
-    }
     let locally = engine.halt.reason().map(|reason| format!("paused on the service's machine: {reason}"));
-    locally.or_else(|| desired.pause.as_ref().map(|reason| format!("the site is paused: {reason}")))
+    let reason =
+        locally.or_else(|| desired.pause.as_ref().map(|reason| format!("the site is paused: {reason}")));
+    reason.filter(|_| !has(Defect::PauseIgnored))
 }
 
 /// The loop above returns in its last round; a limit of no rounds is a mistake of the caller.

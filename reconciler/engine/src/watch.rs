@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use holdfast_core::desired::{Desired, Site};
 use holdfast_core::ident::{CommitId, EnvironmentName};
@@ -49,6 +50,7 @@ pub async fn watch(engine: Arc<Engine>, wake: Arc<Notify>, shutdown: Cancellatio
             polled = watcher.poll() => polled,
         };
         let pause = match polled {
+            Ok(()) if has(Defect::NoPoll) => Duration::from_hours(10_000),
             Ok(()) => {
                 backoff.reset();
                 watcher.engine.chance.around(limits.poll)
@@ -253,16 +255,13 @@ impl Watcher {
     /// What a lane works on, the lane itself ends.
     async fn supersede_older(&self, newest: &CommitId) -> Result<(), TakeError> {
         for (commit, context) in self.engine.journal.pending().await? {
-            if has(Defect::PendingForgotten) {
-                break;
-            }
             let in_work = match &context {
                 Context::Validate => false,
                 Context::Environment(environment) => {
                     self.lanes.get(environment).is_some_and(|lane| lane.has(&commit))
                 }
             };
-            if commit != *newest && !in_work {
+            if commit != *newest && !in_work && !has(Defect::PendingForgotten) {
                 self.set(&commit, &context, &Status::superseded(newest)).await?;
             }
         }

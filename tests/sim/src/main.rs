@@ -165,7 +165,7 @@ fn smallest(seed: u64) -> anyhow::Result<bool> {
 #[cfg(feature = "planted")]
 fn planted(names: &[String], seeds: u64, threads: usize) -> anyhow::Result<bool> {
     use holdfast_core::planted::Defect;
-    use holdfast_sim::planting::{Table, catch_all};
+    use holdfast_sim::planting::{Table, search};
 
     let is_meant = |defect: &Defect| names.is_empty() || names.contains(&format!("{defect:?}"));
     let defects: Vec<Defect> = Defect::ALL.into_iter().filter(is_meant).collect();
@@ -173,7 +173,7 @@ fn planted(names: &[String], seeds: u64, threads: usize) -> anyhow::Result<bool>
         // For who waits; the table is what counts.
         drop(writeln!(std::io::stderr(), "{:?}: {:?} {}", one.defect, one.seed, one.what));
     };
-    let caught = catch_all(&defects, threads, |_| 0..seeds, heard);
+    let caught = search(&defects, seeds, threads, heard);
     writeln!(std::io::stdout(), "{}", Table(&caught))?;
     Ok(caught.iter().all(|one| one.seed.is_some()))
 }

@@ -1,14 +1,14 @@
 //! Planted bugs: which check sees a deliberate defect, and how many seeds that takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use holdfast_core::planted::{Defect, plant};
+use holdfast_core::planted::{Defect, asked, plant};
 
-use crate::checks::Breach;
+use crate::checks::{Breach, Invariant};
 use crate::oracle::run_and_compare;
 use crate::run::Case;
 
@@ -44,69 +44,135 @@ pub fn known_seeds() -> BTreeMap<String, u64> {
     rows.collect()
 }
 
-/// Worlds without a defect, each asked for once.
-#[derive(Default)]
-pub struct Baseline(Mutex<BTreeMap<u64, bool>>);
-
-impl Baseline {
-    /// Whether a seed breaks nothing by itself.
-    fn is_clean(&self, seed: u64) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&seed).copied();
-        known.unwrap_or_else(|| {
-            let clean = breach(None, seed).is_none();
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(seed, clean);
-            clean
-        })
+/// The invariants that may see a defect. A breach of any other is a coincidence: every defect changes what happens when.
+fn seers(defect: Defect) -> &'static [Invariant] {
+    use Invariant::{
+        Brake, Budget, Converges, Data, Groups, Lease, Looks, Marks, Order, Poison, Same, Secrets, Statuses,
+    };
+    match defect {
+        Defect::UnknownIsAbsent | Defect::UnreadRemoves | Defect::NoDoubt | Defect::ErrorIsEmpty => {
+            &[Looks, Brake]
+        }
+        Defect::CopiedMarkIsOurs => &[Marks, Data],
+        Defect::NoBrake | Defect::EmptyRemoves => &[Brake],
+        Defect::RetireByPrefix | Defect::NoProtection => &[Data],
+        Defect::RenameReplaces => &[Data, Marks, Same, Converges],
+        Defect::SettledBeforeHealthy => &[Statuses, Groups, Same],
+        Defect::PanicEndsRun => &[Poison, Converges],
+        Defect::NoSecondLook => &[Marks, Data, Brake, Looks],
+        Defect::GroupFromMemory | Defect::NoGroups => &[Groups],
+        Defect::SuccessUnseen => &[Statuses, Same],
+        Defect::OlderRunGoesOn | Defect::RewindTaken | Defect::PauseIgnored => &[Order],
+        Defect::NoFence => &[Lease, Order],
+        Defect::NoBudget => &[Budget],
+        Defect::PendingForgotten => &[Statuses],
+        Defect::NeverAgain | Defect::NoDrift | Defect::NoPoll => &[Converges, Same],
+        Defect::FinalsOverwritten => &[Statuses, Converges],
+        Defect::SecretsTold => &[Secrets],
+        Defect::CloneUnmarked => &[Marks, Data, Converges, Same],
+        Defect::TaskForgotten => &[Groups, Statuses, Converges, Same],
     }
 }
 
-/// The first breach of one seed's world with a defect, or without. A defect may bring the simulation down.
-fn breach(defect: Option<Defect>, seed: u64) -> Option<(String, String)> {
-    plant(defect);
-    let outcome = catch_unwind(AssertUnwindSafe(|| run_and_compare(&Case::of_seed(seed))));
-    plant(None);
-    let seen = |breach: &Breach| (breach.invariant.to_string(), breach.to_string());
-    match outcome {
-        Ok(outcome) => outcome.breaches.first().map(seen),
-        Err(_) => Some(("a panic".to_owned(), "the engine panicked".to_owned())),
+/// What one seed's world shows of a defect, or of none.
+struct Shown {
+    breaches: Vec<Breach>,
+    /// The simulation itself fell over.
+    fell: bool,
+    asked: BTreeSet<Defect>,
+}
+
+impl Shown {
+    fn of(defect: Option<Defect>, seed: u64) -> Self {
+        plant(defect);
+        let outcome = catch_unwind(AssertUnwindSafe(|| run_and_compare(&Case::of_seed(seed))));
+        let asked = asked();
+        plant(None);
+        let fell = outcome.is_err();
+        Self { breaches: outcome.map(|outcome| outcome.breaches).unwrap_or_default(), fell, asked }
+    }
+
+    /// The first breach that may be a defect's doing.
+    fn breach(&self, defect: Defect) -> Option<(String, String)> {
+        if self.fell {
+            return Some(("a panic".to_owned(), "the engine panicked".to_owned()));
+        }
+        let breach = self.breaches.iter().find(|breach| seers(defect).contains(&breach.invariant))?;
+        Some((breach.invariant.to_string(), breach.to_string()))
     }
 }
 
-/// Plants a defect and runs seeds until one shows it that is clean without it.
-pub fn catch(defect: Defect, seeds: impl IntoIterator<Item = u64>, baseline: &Baseline) -> Catch {
-    for seed in seeds {
-        if let Some((by, what)) = breach(Some(defect), seed)
-            && baseline.is_clean(seed)
-        {
-            return Catch { defect, seed: Some(seed), by, what };
+/// Runs one seed without a defect, and with each that it asks for, as long as that is `open`. Gives what showed only
+/// with the defect.
+fn try_seed(seed: u64, defects: &[Defect], open: impl Fn(Defect) -> bool, mut caught: impl FnMut(Catch)) {
+    if !defects.iter().any(|defect| open(*defect)) {
+        return;
+    }
+    let plain = Shown::of(None, seed);
+    for defect in defects.iter().copied().filter(|defect| plain.asked.contains(defect)) {
+        if !open(defect) || plain.breach(defect).is_some() {
+            continue;
+        }
+        if let Some((by, what)) = Shown::of(Some(defect), seed).breach(defect) {
+            caught(Catch { defect, seed: Some(seed), by, what });
         }
     }
-    Catch::none(defect)
 }
 
-/// Plants each of some defects. `seeds` gives the seeds to try, and `heard` hears of each end.
-pub fn catch_all<S: IntoIterator<Item = u64>>(
-    defects: &[Defect],
-    threads: usize,
-    seeds: impl Fn(Defect) -> S + Sync,
-    heard: impl Fn(&Catch) + Sync,
-) -> Vec<Catch> {
-    let (next, baseline) = (AtomicUsize::new(0), Baseline::default());
-    let caught = Mutex::new(Vec::new());
+/// Plants each of some defects in seed after seed, until each is seen once. `heard` hears of each that is.
+pub fn search(defects: &[Defect], seeds: u64, threads: usize, heard: impl Fn(&Catch) + Sync) -> Vec<Catch> {
+    let next = AtomicU64::new(0);
+    let found: Mutex<BTreeMap<Defect, Catch>> = Mutex::default();
+    let all = || found.lock().unwrap_or_else(PoisonError::into_inner);
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
-                while let Some(defect) = defects.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let one = catch(*defect, seeds(*defect), &baseline);
-                    heard(&one);
-                    caught.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        return;
+                    }
+                    // One that a later seed showed already may be shown by this one as well.
+                    let open = |defect: Defect| all().get(&defect).is_none_or(|one| one.seed > Some(seed));
+                    try_seed(seed, defects, open, |one| {
+                        heard(&one);
+                        all().insert(one.defect, one);
+                    });
                 }
             });
         }
     });
-    let mut caught = caught.into_inner().unwrap_or_else(PoisonError::into_inner);
-    caught.sort_by_key(|one| one.defect);
-    caught
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    defects.iter().map(|defect| found.remove(defect).unwrap_or_else(|| Catch::none(*defect))).collect()
+}
+
+/// Plants each of some defects in the seed that showed it when the table was made, and in some more where that shows it
+/// no longer.
+pub fn see_again(defects: &[Defect], more: u64, threads: usize) -> Vec<Catch> {
+    let known = known_seeds();
+    let next = AtomicUsize::new(0);
+    let found: Mutex<BTreeMap<Defect, Catch>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.max(1) {
+            scope.spawn(|| {
+                while let Some(defect) = defects.get(next.fetch_add(1, Ordering::Relaxed)).copied() {
+                    let Some(first) = known.get(&format!("{defect:?}")).copied() else { continue };
+                    let mut seen = None;
+                    for seed in std::iter::once(first).chain(0..more) {
+                        try_seed(seed, &[defect], |_| true, |one| seen = Some(one));
+                        if seen.is_some() {
+                            break;
+                        }
+                    }
+                    if let Some(one) = seen {
+                        found.lock().unwrap_or_else(PoisonError::into_inner).insert(defect, one);
+                    }
+                }
+            });
+        }
+    });
+    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    defects.iter().map(|defect| found.remove(defect).unwrap_or_else(|| Catch::none(*defect))).collect()
 }
 
 /// The table: what was planted, how many seeds it took, and what saw it.

@@ -8,6 +8,7 @@ use holdfast_core::kind::{
     Fence, Health, Kind, Look, Next, Risk, Scope, Seen, Step as _, StepResult, TargetError, one_by_one,
 };
 use holdfast_core::mark::Realm;
+use holdfast_core::planted::{Defect, has};
 use holdfast_core::reference::Outputs;
 use holdfast_core::secret::Secrets;
 
@@ -54,11 +55,24 @@ impl<M: Model> Simulated<M> {
         };
         let call = Call { port, process: *process, write: false, what };
         match wire.decide(&call).await {
+            Verdict::ErrorBefore(_) if has(Defect::ErrorIsEmpty) => {
+                self.place.looked(*process, &self.realm, scope, false);
+                Look { seen: BTreeMap::new(), incomplete: None, notices: Vec::new() }
+            }
             Verdict::ErrorBefore(error) | Verdict::ErrorAfter(error) | Verdict::Zombie { error, .. } => {
                 self.place.looked(*process, &self.realm, scope, false);
                 Look::failed(wanted.keys(), &error)
             }
-            verdict => self.place.look(*process, &self.realm, scope, wanted, &verdict),
+            verdict => {
+                let look = self.place.look(*process, &self.realm, scope, wanted, &verdict);
+                let is_told = |name: &&Name| match look.seen.get(*name) {
+                    Some(seen) => !matches!(seen, Seen::Unknown(_)),
+                    None => look.incomplete.is_none(),
+                };
+                let names = look.seen.keys().chain(wanted.keys()).filter(is_told);
+                self.place.told(*process, &self.realm, names);
+                look
+            }
         }
     }
 
@@ -78,7 +92,7 @@ impl<M: Model> Simulated<M> {
             self.place.write(how, &actor, perform)
         };
         match verdict {
-            Verdict::ErrorBefore(error) => return Err(error),
+            Verdict::ErrorBefore(error) => return Err(careless(error, std::slice::from_ref(step), secrets)),
             Verdict::ErrorAfter(error) => {
                 drop(effect(How::Write));
                 return Err(error);
@@ -111,6 +125,9 @@ impl<M: Model> Simulated<M> {
                     return Ok(warning);
                 }
             }
+        }
+        if has(Defect::TaskForgotten) {
+            return Ok(None);
         }
         self.follow(wire, *process, name, step).await
     }
@@ -156,7 +173,7 @@ impl<M: Model> Simulated<M> {
             self.place.write(how, &actor, perform)
         };
         match verdict {
-            Verdict::ErrorBefore(error) => failed(steps.len(), error),
+            Verdict::ErrorBefore(error) => failed(steps.len(), careless(error, steps, secrets)),
             Verdict::ErrorAfter(error) => {
                 // The connection breaks while it works, or after.
                 let cut = usize::try_from(wire.roll("cut")).unwrap_or(0) % (steps.len() + 1);
@@ -196,6 +213,24 @@ fn failed(steps: usize, error: TargetError) -> Vec<StepResult> {
         *first = StepResult::Failed(error);
     }
     results
+}
+
+/// An error as a careless system words it: it repeats what it was sent.
+fn careless<S: holdfast_core::kind::Step>(error: TargetError, steps: &[S], secrets: &Secrets) -> TargetError {
+    let references = steps.iter().flat_map(holdfast_core::kind::Step::secrets);
+    let values: Vec<&str> = references
+        .filter_map(|reference| secrets.get(&reference).ok())
+        .map(secrecy::ExposeSecret::expose_secret)
+        .collect();
+    match error {
+        TargetError::Unavailable { doing, why, retry_after } if !values.is_empty() => {
+            TargetError::Unavailable { doing, why: format!("{why}: {}", values.join(" ")), retry_after }
+        }
+        TargetError::Rejected { doing, why } if !values.is_empty() => {
+            TargetError::Rejected { doing, why: format!("{why}: {}", values.join(" ")) }
+        }
+        error => error,
+    }
 }
 
 /// The secrets that steps need, for when the caller is gone.

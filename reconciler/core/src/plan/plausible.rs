@@ -36,7 +36,7 @@ pub fn doubt(
         })
     };
     gone.retain(|kind, count| {
-        !has(Defect::NoDoubt) && *count >= MANY && !believed.contains(kind) && !any_left(kind)
+        *count >= MANY && !believed.contains(kind) && !any_left(kind) && !has(Defect::NoDoubt)
     });
     for (id, seen) in &mut observed.seen {
         if let Some(count) = gone.get(&id.kind)

