@@ -43,6 +43,12 @@ fn is_first(outcome: &Outcome, object: &Object) -> bool {
     mark.is_some_and(|mark| outcome.first.contains(&mark.id.environment))
 }
 
+/// 25 November 2026: whether another object carries the mark of the same resource.
+fn is_second(objects: &BTreeMap<String, Object>, object: &Object) -> bool {
+    let id = |object: &Object| object.mark.as_deref().and_then(Mark::parse).map(|mark| mark.id);
+    objects.values().filter(|other| id(other) == id(object)).count() > 1
+}
+
 /// Whether any commit renames anything.
 fn renames(case: &Case) -> bool {
     let sketches = case.workload.pushes.iter().filter_map(|push| push.body.sketch());
@@ -79,7 +85,7 @@ fn differences(disturbed: &Outcome, undisturbed: &Outcome, case: &Case) -> Vec<S
         let renamed = port == Port::Proxmox && renames(case);
         for (key, object) in here.iter().filter(|(key, object)| counts(object) && !meddled(key)) {
             match there.get(key) {
-                None if is_first(disturbed, object) => {}
+                None if is_first(disturbed, object) || is_second(here, object) => {}
                 // 25 November 2026: a clone that was overtaken before it got our tag is never found again.
                 None if port == Port::Proxmox && !object.content.contains("tags: \"holdfast") => {}
                 None => found.push(format!("{port:?} {key} stands, and would not without faults")),
@@ -99,7 +105,8 @@ fn differences(disturbed: &Outcome, undisturbed: &Outcome, case: &Case) -> Vec<S
         }
     }
     // What a task made that failed later is made again.
-    let tasks_fail = disturbed.faults.contains_key(&FaultKind::Lie);
+    let late = [FaultKind::Lie, FaultKind::Zombie, FaultKind::Twice];
+    let tasks_fail = late.iter().any(|kind| disturbed.faults.contains_key(kind));
     for ((port, key), (made, gone)) in &disturbed.lives {
         if tasks_fail || is_meddled(disturbed, *port, key) {
             continue;
@@ -148,6 +155,9 @@ pub(crate) fn alike(content: &str) -> String {
     const LONG: usize = 12;
     // 25 November 2026: the image of a cloud-init drive that was not made anew once is never made anew.
     let content = content.replace("seed: outdated", "seed: as configured");
+    // A package that leaves a manifest stays where it is.
+    let lines = content.split_inclusive('\n').filter(|line| !line.starts_with("package "));
+    let content: String = lines.collect();
     let mut text = String::with_capacity(content.len());
     let mut run = String::new();
     for one in content.chars().chain(['\n']) {

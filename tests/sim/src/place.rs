@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use holdfast_core::ident::Name;
-use holdfast_core::kind::{Kind, Look, Scope, Seen, TargetError};
+use holdfast_core::ident::{Name, ResourceId};
+use holdfast_core::kind::{Kind, Look, Risk, Scope, Seen, TargetError};
 use holdfast_core::mark::Realm;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
@@ -115,6 +115,11 @@ impl<M: Model> Place<M> {
         self.checks.effect(&effect);
     }
 
+    /// Who sends a write out at this moment.
+    pub(crate) fn actor(&self, process: u8, id: ResourceId, what: String, risk: Risk) -> Actor {
+        self.checks.actor(process, id, what, risk)
+    }
+
     /// One effect of ours, at this moment.
     pub(crate) fn write<T>(&self, how: How, actor: &Actor, perform: impl FnOnce(&mut M) -> T) -> T {
         let now = self.wire.now();
@@ -190,7 +195,8 @@ impl<M: Model> Place<M> {
             _ => {}
         }
         drop(held);
-        self.looked(process, realm, scope, look.incomplete.is_none());
+        let unseen = look.seen.values().any(|seen| matches!(seen, Seen::Unknown(_)));
+        self.looked(process, realm, scope, look.incomplete.is_none() && !unseen);
         if matches!(verdict, Verdict::Stale | Verdict::Empty | Verdict::Short) {
             // What is told then, nobody who looks can know better.
             self.checks.touch(now);
@@ -236,6 +242,19 @@ impl<M: Model> Place<M> {
             }
             false
         });
+    }
+
+    /// Notes for the checks that a write is about to go out.
+    pub(crate) fn attempts(&self, actor: &Actor) {
+        self.checks.attempted(self.wire.now(), actor);
+    }
+
+    /// Notes for the checks that names which are there were told absent.
+    pub(crate) fn lied(&self, process: u8, realm: &Realm, wanted: &BTreeMap<Name, SpecOf<M>>) {
+        let truth = self.truth(realm, Scope::Only, wanted);
+        let there = truth.seen.iter().filter(|(_, seen)| matches!(seen, Seen::Present { .. }));
+        let lied: Vec<Name> = there.map(|(name, _)| name.clone()).collect();
+        self.checks.lied(process, &realm.environment, &M::Kind::NAME, wanted.keys(), &lied);
     }
 
     /// Notes for the checks which names a process was told something about.

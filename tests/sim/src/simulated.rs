@@ -25,6 +25,9 @@ pub struct Simulated<M: Model> {
     pub through: Option<(Wire, u8)>,
 }
 
+/// What is called so makes its planner panic.
+pub const PANICS: &str = "panics";
+
 type StepOf<M> = <<M as Model>::Kind as Kind>::Step;
 
 impl<M: Model> Simulated<M> {
@@ -33,7 +36,7 @@ impl<M: Model> Simulated<M> {
     }
 
     fn actor(&self, process: u8, name: &Name, what: String, risk: Risk) -> Actor {
-        Actor { process, id: self.id(name), what, risk }
+        self.place.actor(process, self.id(name), what, risk)
     }
 
     /// One question over the wire, with everything that it may be answered.
@@ -57,6 +60,8 @@ impl<M: Model> Simulated<M> {
         match wire.decide(&call).await {
             Verdict::ErrorBefore(_) if has(Defect::ErrorIsEmpty) => {
                 self.place.looked(*process, &self.realm, scope, false);
+                self.place.lied(*process, &self.realm, wanted);
+                self.place.told(*process, &self.realm, wanted.keys());
                 Look { seen: BTreeMap::new(), incomplete: None, notices: Vec::new() }
             }
             Verdict::ErrorBefore(error) | Verdict::ErrorAfter(error) | Verdict::Zombie { error, .. } => {
@@ -85,8 +90,9 @@ impl<M: Model> Simulated<M> {
     ) -> Result<Option<String>, TargetError> {
         let what = format!("{}: {step}", self.id(name));
         let call = Call { port: self.place.port, process: *process, write: true, what: what.clone() };
-        let verdict = wire.decide(&call).await;
         let actor = self.actor(*process, name, what, step.risk());
+        self.place.attempts(&actor);
+        let verdict = wire.decide(&call).await;
         let effect = |how| {
             let perform = |model: &mut M| model.perform(&self.realm, name, step, secrets);
             self.place.write(how, &actor, perform)
@@ -165,9 +171,10 @@ impl<M: Model> Simulated<M> {
         let lines: Vec<String> = steps.iter().map(ToString::to_string).collect();
         let what = format!("{}: {}", self.id(name), lines.join("; "));
         let call = Call { port: self.place.port, process: *process, write: true, what: what.clone() };
-        let verdict = wire.decide(&call).await;
         let risk = steps.iter().map(holdfast_core::kind::Step::risk).max().unwrap_or(Risk::Quiet);
         let actor = self.actor(*process, name, what, risk);
+        self.place.attempts(&actor);
+        let verdict = wire.decide(&call).await;
         let effect = |how, cut| {
             let perform = |model: &mut M| model.perform_all(&self.realm, name, steps, secrets, cut);
             self.place.write(how, &actor, perform)
@@ -256,6 +263,10 @@ impl<M: Model> Kind for Simulated<M> {
     type Step = StepOf<M>;
 
     fn plan(name: &Name, want: Option<&Self::Spec>, seen: Option<&Self::State>) -> Next<Self::Step> {
+        if name.as_str() == PANICS {
+            // A planner that panics, without the words of a panic.
+            std::panic::resume_unwind(Box::new("a planner's own"));
+        }
         M::Kind::plan(name, want, seen)
     }
 

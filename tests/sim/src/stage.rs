@@ -385,6 +385,11 @@ impl Stage {
         wanted.filter(is_first).collect()
     }
 
+    /// Whether a second process may live.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
     pub(crate) fn processes(&self) -> usize {
         self.lives.len()
     }

@@ -26,6 +26,8 @@ pub struct Facts {
     pub(crate) commits: BTreeMap<CommitId, Pushed>,
     /// When each commit last became the head, counted.
     heads: BTreeMap<CommitId, u64>,
+    /// When each did first.
+    first_heads: BTreeMap<CommitId, u64>,
     /// The commit that each process runs, by environment.
     pub(crate) running: BTreeMap<(u8, EnvironmentName), CommitId>,
     /// The commit that was begun last, by whomever.
@@ -48,6 +50,7 @@ impl Facts {
             site,
             commits,
             heads: BTreeMap::new(),
+            first_heads: BTreeMap::new(),
             running: BTreeMap::new(),
             begun: BTreeMap::new(),
             epochs: BTreeMap::new(),
@@ -97,6 +100,7 @@ impl Facts {
     pub(crate) fn head(&mut self, commit: &CommitId) {
         let next = self.heads.values().max().copied().unwrap_or_default() + 1;
         self.heads.insert(commit.clone(), next);
+        self.first_heads.entry(commit.clone()).or_insert(next);
     }
 
     /// Whether the newest head can be read at all.
@@ -109,6 +113,11 @@ impl Facts {
     /// Whether one commit became the head after another did.
     pub(crate) fn is_newer(&self, one: &CommitId, other: &CommitId) -> bool {
         self.heads.get(one) > self.heads.get(other)
+    }
+
+    /// Whether one commit was never the head again once another had become it.
+    pub(crate) fn is_only_older(&self, one: &CommitId, other: &CommitId) -> bool {
+        self.heads.get(one) < self.first_heads.get(other)
     }
 
     pub(crate) fn has_been_head(&self, commit: &CommitId) -> bool {

@@ -13,6 +13,8 @@ pub(super) const RESUMES_OLDER: bool = false;
 pub(super) const FAILURES_FORGOTTEN: bool = true;
 /// 25 November 2026: of two processes each posts what it read, in whichever order.
 pub(super) const TWO_POST: bool = true;
+/// 25 November 2026: a commit that is not read any more leaves what was pending for its environments.
+pub(super) const QUARANTINE_LEAVES: bool = true;
 /// 25 November 2026: a guest counts as healthy as soon as its power is on, while it boots.
 const GUESTS_BOOT: bool = false;
 /// 25 November 2026: an Application is looked for in a list alone.

@@ -1,17 +1,20 @@
 //! I9: no effect with an epoch older than the newest: who lost the lease writes nothing.
 
+use holdfast_core::ident::ResourceId;
+
 use super::{Effect, Facts, Finding, How};
 
-/// A write that had gone out before is nobody's to hold back; every other was let through by the fence.
-pub(super) fn effect(facts: &Facts, effect: &Effect<'_>) -> Finding {
+pub(super) fn effect(_: &Facts, effect: &Effect<'_>) -> Finding {
     let Some(actor) = effect.actor.filter(|_| effect.how == How::Write) else { return Finding::Silent };
-    match facts.has_lease(actor.process, &actor.id.environment) {
-        Some(true) => Finding::Holds,
-        Some(false) => Finding::Breach(format!(
-            "process {} did `{}` although another one has the lease",
-            actor.process, actor.what
-        )),
-        None => Finding::Breach(format!("process {} did `{}` without a lease", actor.process, actor.what)),
+    Finding::of(actor.wrong.lease.clone())
+}
+
+/// Why a process may not write just now, although the fence let it through.
+pub(super) fn wrong(facts: &Facts, process: u8, id: &ResourceId, what: &str) -> Option<String> {
+    match facts.has_lease(process, &id.environment) {
+        Some(true) => None,
+        Some(false) => Some(format!("process {process} did `{what}` although another one has the lease")),
+        None => Some(format!("process {process} did `{what}` without a lease")),
     }
 }
 

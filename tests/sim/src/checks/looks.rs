@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::ident::{EnvironmentName, KindName, Name};
 
-use super::{Checks, Effect, Facts, Finding, How, known};
+use super::{Actor, Checks, Effect, Facts, Finding, How, Invariant, known};
+use crate::model::Time;
 
 type Sight = (u8, EnvironmentName, KindName);
 
@@ -15,7 +16,7 @@ pub(super) struct Looks {
     whole: BTreeMap<Sight, bool>,
     /// The names that it was told absent although they are there.
     lied: BTreeMap<Sight, BTreeSet<Name>>,
-    /// The names that it was ever told anything about.
+    /// The names that it was told anything about since its last run came to an end.
     told: BTreeMap<Sight, BTreeSet<Name>>,
 }
 
@@ -30,6 +31,21 @@ impl Checks {
     ) {
         let sight = (process, environment.clone(), kind.clone());
         self.book().looks.told.entry(sight).or_default().extend(names.cloned());
+    }
+
+    /// A process ended a run: what it saw is of the past.
+    pub(crate) fn run_over(&self, process: u8, environment: &EnvironmentName) {
+        let stays = |of: &u8, at: &EnvironmentName| (of, at) != (&process, environment);
+        self.book().looks.told.retain(|(of, at, _), _| stays(of, at));
+    }
+
+    /// A process is about to write, whatever becomes of it: it has seen what it writes to.
+    pub(crate) fn attempted(&self, at: Time, actor: &Actor) {
+        let sight = (actor.process, actor.id.environment.clone(), actor.id.kind.clone());
+        let mut book = self.book();
+        let seen = book.looks.told.get(&sight).is_some_and(|names| names.contains(&actor.id.name));
+        let breach = (!seen).then(|| format!("`{}` was asked for of what was not seen", actor.what));
+        book.find(Invariant::Looks, at, Finding::of(breach));
     }
 }
 
@@ -63,9 +79,6 @@ impl Looks {
         let Some(actor) = effect.actor.filter(|_| effect.how == How::Write) else { return Finding::Silent };
         let sight = (actor.process, actor.id.environment.clone(), actor.id.kind.clone());
         let mut finding = Finding::Silent;
-        if !self.told.get(&sight).is_some_and(|names| names.contains(&actor.id.name)) {
-            return Finding::Breach(format!("`{}` was done to what was never seen", actor.what));
-        }
         let lied = self.lied.get(&sight).is_some_and(|names| names.contains(&actor.id.name));
         if lied {
             let known = facts.known.get(&actor.id.environment);
@@ -102,8 +115,6 @@ mod tests {
             world.write("web", How::Write, &[("web", &web)], &None).check(|f, e| looks.effect(f, e))
         };
         looks.looked(1, &environment(), &kind, true);
-        assert!(matches!(removal(&world, &looks), Finding::Breach(_)), "nobody ever saw it");
-        looks.told.insert((1, environment(), kind.clone()), BTreeSet::from([id("web").name]));
         assert_eq!(removal(&world, &looks), Finding::Holds);
         looks.looked(1, &environment(), &kind, false);
         assert!(matches!(removal(&world, &looks), Finding::Breach(_)));

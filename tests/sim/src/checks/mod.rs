@@ -131,6 +131,15 @@ pub struct Actor {
     /// The step's line.
     pub what: String,
     pub risk: Risk,
+    /// What was wrong with it when it went out: whose lease it was, which commit was newer.
+    pub(crate) wrong: Wrong,
+}
+
+/// What may be wrong with a write when it goes out. What comes between that and its effect is nobody's to know.
+#[derive(Debug, Clone, Default)]
+pub struct Wrong {
+    pub(crate) lease: Option<String>,
+    pub(crate) order: Option<String>,
 }
 
 /// One effect on one system: everything in it before and after.
@@ -290,6 +299,16 @@ impl Checks {
         lied: &[Name],
     ) {
         self.book().looks.lied(process, environment, kind, asked, lied);
+    }
+
+    /// A process sends a write out.
+    pub(crate) fn actor(&self, process: u8, id: ResourceId, what: String, risk: Risk) -> Actor {
+        let book = self.book();
+        let wrong = Wrong {
+            lease: lease::wrong(&book.facts, process, &id, &what),
+            order: order::wrong(&book.facts, process, &id, &what),
+        };
+        Actor { process, id, what, risk, wrong }
     }
 
     /// A text leaves: into the journal, the log, a status.

@@ -1,23 +1,26 @@
 //! I10: no older commit is applied after a newer one was begun, and none that pauses the site.
 
+use holdfast_core::ident::ResourceId;
+
 use super::{Effect, Facts, Finding, How, known};
 
-pub(super) fn effect(facts: &Facts, effect: &Effect<'_>) -> Finding {
+pub(super) fn effect(_: &Facts, effect: &Effect<'_>) -> Finding {
     let Some(actor) = effect.actor.filter(|_| effect.how == How::Write) else { return Finding::Silent };
-    let environment = &actor.id.environment;
-    let Some(mine) = facts.acts_for(actor.process, environment) else {
-        return Finding::Breach(format!("`{}` was done for no run", actor.what));
+    Finding::of(actor.wrong.order.clone())
+}
+
+/// Why a process must not write any more for the commit that it runs.
+pub(super) fn wrong(facts: &Facts, process: u8, id: &ResourceId, what: &str) -> Option<String> {
+    let Some(mine) = facts.acts_for(process, &id.environment) else {
+        return Some(format!("`{what}` was done for no run"));
     };
     if known::RESUMES_OLDER && facts.head_is_bad() {
-        return Finding::Silent;
+        return None;
     }
-    if facts.desired(mine, environment).is_some_and(|desired| desired.pause.is_some()) {
-        return Finding::Breach(format!("`{}` was done for {}, which pauses", actor.what, mine.short()));
-    }
-    let begun = facts.begun.get(environment).filter(|begun| *begun != mine);
-    Finding::of(begun.filter(|begun| facts.is_newer(begun, mine)).map(|begun| {
-        format!("`{}` was done for {}, after {} was begun", actor.what, mine.short(), begun.short())
-    }))
+    let begun = facts.begun.get(&id.environment).filter(|begun| *begun != mine)?;
+    facts
+        .is_newer(begun, mine)
+        .then(|| format!("`{what}` was done for {}, after {} was begun", mine.short(), begun.short()))
 }
 
 #[cfg(test)]

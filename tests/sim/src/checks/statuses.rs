@@ -38,6 +38,12 @@ impl Statuses {
         self.0.get(&(commit.clone(), context.clone())).cloned()
     }
 
+    /// Whether a commit is not read any more since the service ended while it was read.
+    pub(super) fn is_quarantined(&self, commit: &CommitId) -> bool {
+        let shown = self.shown(commit, &Context::Validate);
+        shown.is_some_and(|status| status.description.starts_with("the service ended "))
+    }
+
     /// Whether anything stands at an error that may pass: a system was out of reach.
     pub(super) fn is_any_undecided(&self) -> bool {
         self.0.values().any(|status| status.state == StatusState::Error && !status.is_terminal())
@@ -46,7 +52,8 @@ impl Statuses {
     /// Nothing is left pending.
     pub(super) fn end(&self, facts: &Facts) -> Vec<Finding> {
         let of = |((commit, context), status): (&(CommitId, Context), &Status)| {
-            let masked = known::TWO_POST && facts.shared;
+            let masked = (known::TWO_POST && facts.shared)
+                || (known::QUARANTINE_LEAVES && self.is_quarantined(commit));
             let pending = status.state == StatusState::Pending && !masked;
             Finding::of(pending.then(|| {
                 format!("{} {context:?} is left at `pending: {}`", commit.short(), status.description)
@@ -59,7 +66,8 @@ impl Statuses {
 fn taken_back(before: Option<&Status>, now: &Status, facts: &Facts) -> Option<String> {
     let before = before.filter(|before| *before != now)?;
     let said = format!("came after `{}: {}`", before.state.as_str(), before.description);
-    if known::TWO_POST && facts.shared && now.state == StatusState::Pending {
+    let masked = (known::TWO_POST && facts.shared) || (known::FAILURES_FORGOTTEN && facts.journal_was_lost);
+    if masked && now.state == StatusState::Pending {
         return None;
     }
     match before.state {
@@ -77,7 +85,8 @@ fn taken_back(before: Option<&Status>, now: &Status, facts: &Facts) -> Option<St
 
 /// "Superseded by" names a commit that there is, and not an older one.
 fn wrong_words(facts: &Facts, commit: &CommitId, status: &Status) -> Option<String> {
-    if status.description.contains("internal error") && !status.description.contains("this commit") {
+    let told = |words: &str| status.description.contains(words);
+    if told("internal error") && !told("this commit") && !told("planning it panicked") {
         return Some("is a fault of the engine".to_owned());
     }
     let by = status.description.strip_prefix("superseded by ")?;
@@ -86,7 +95,7 @@ fn wrong_words(facts: &Facts, commit: &CommitId, status: &Status) -> Option<Stri
         None => Some("names a commit that there is not".to_owned()),
         Some(by) if by == commit => Some("names itself".to_owned()),
         Some(_) if known::TWO_POST && facts.shared => None,
-        Some(by) if facts.is_newer(commit, by) => Some("names an older commit".to_owned()),
+        Some(by) if facts.is_only_older(by, commit) => Some("names an older commit".to_owned()),
         Some(_) => None,
     }
 }

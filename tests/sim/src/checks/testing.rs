@@ -93,8 +93,8 @@ impl World {
             Some((key, object)) => drop(then.insert((*key).to_owned(), (*object).clone())),
             None => then.clear(),
         }
-        let actor = Actor { process: 1, id: id(on), what: "a step".to_owned(), risk: Risk::Disruptive };
         let mut facts = self.0.clone();
+        let actor = super::Checks::new(facts.clone()).actor(1, id(on), "a step".to_owned(), Risk::Disruptive);
         facts.objects.insert(Port::Vault, Arc::new(then.clone()));
         Happened { facts, actor, how, before, after: then }
     }

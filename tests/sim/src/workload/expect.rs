@@ -29,8 +29,9 @@ const BRAKE: &str = "in one commit";
 const NOTHING: &str = "declares nothing at all";
 const PAUSED: &str = "the site is paused";
 const MANAGED_AS: &str = "is managed as";
-const ALL: [&str; 8] =
-    [SHRINKS, RENUMBERED, HOLDS_DATA, NO_SUCH_TEMPLATE, BRAKE, NOTHING, PAUSED, MANAGED_AS];
+const ANOTHER: &str = "another object than the one";
+const ALL: [&str; 9] =
+    [SHRINKS, RENUMBERED, HOLDS_DATA, NO_SUCH_TEMPLATE, BRAKE, NOTHING, PAUSED, MANAGED_AS, ANOTHER];
 
 /// What stands in one environment after some commits, one after the other and none disturbed.
 #[derive(Debug, Clone, Default)]
@@ -40,6 +41,8 @@ struct Standing {
     others: BTreeMap<KindName, BTreeSet<Name>>,
     /// A rename was taken back: what comes of it depends on whether the new name was written down before.
     blurred: bool,
+    /// The renames so far.
+    renames: BTreeSet<(KindName, Name)>,
 }
 
 /// Follows a sequence of commits.
@@ -61,8 +64,12 @@ impl Follower {
             let mut holds = standing.take(room, first);
             if sketch.pause.is_some() {
                 // Where there is nothing to do a pause holds nothing up.
-                *standing = before;
+                *standing =
+                    Standing { blurred: standing.blurred, renames: standing.renames.clone(), ..before };
                 holds.insert(PAUSED);
+                if standing.blurred {
+                    holds.extend(ALL);
+                }
                 expectations.insert(name.clone(), Expectation { holds, may_converge: true });
                 continue;
             }
@@ -83,6 +90,8 @@ impl Standing {
     /// Takes a commit in, as far as it is carried out. Gives why the rest is held.
     fn take(&mut self, room: &Room, first: bool) -> BTreeSet<&'static str> {
         let mut holds = BTreeSet::new();
+        self.blurred |= self.renames.iter().any(|old| !room.moved.contains_key(old));
+        self.renames.extend(room.moved.keys().cloned());
         for ((kind, old), new) in &room.moved {
             if *kind == GUEST
                 && let Some(guest) = self.guests.remove(old)
@@ -94,7 +103,7 @@ impl Standing {
             let numbered = |(other, (vmid, _)): (&Name, &(u32, u32))| other != name && *vmid == wanted.vmid;
             self.blurred |= self.guests.iter().any(numbered);
             match self.guests.get_mut(name) {
-                Some((vmid, _)) if *vmid != wanted.vmid => drop(holds.insert(RENUMBERED)),
+                Some((vmid, _)) if *vmid != wanted.vmid => holds.extend([RENUMBERED, ANOTHER]),
                 Some((_, disk)) if *disk > wanted.disk => drop(holds.insert(SHRINKS)),
                 Some((_, disk)) => *disk = wanted.disk,
                 None if wanted.template == NO_TEMPLATE => drop(holds.insert(NO_SUCH_TEMPLATE)),
