@@ -112,11 +112,9 @@ impl Watcher {
         rewind: &BTreeSet<CommitId>,
     ) -> Result<Option<(CommitId, &'static str)>, TakeError> {
         let repository = &self.engine.repository;
-        if has(Defect::RewindTaken) {
-            return Ok(None);
-        }
         if let Some(kept) = kept.filter(|kept| !rewind.contains(*kept))
             && !repository.descends(kept, commit).await.map_err(TakeError::Tree)?
+            && !has(Defect::RewindTaken)
         {
             return Ok(Some((kept.clone(), "the last one converged")));
         }
@@ -129,9 +127,9 @@ impl Watcher {
             begun.chain(wanted).chain(last).filter(|begun| begun != commit && !rewind.contains(begun))
         {
             match repository.descends(commit, &begun).await {
-                Ok(true) => return Ok(Some((begun, "a later one that was begun"))),
+                Ok(true) if !has(Defect::RewindTaken) => return Ok(Some((begun, "a later one that was begun"))),
                 // One that nobody has any more is no successor.
-                Ok(false) | Err(TargetError::Rejected { .. }) => {}
+                Ok(_) | Err(TargetError::Rejected { .. }) => {}
                 Err(error) => return Err(TakeError::Tree(error)),
             }
         }

@@ -121,6 +121,7 @@ impl Journal for NotedJournal {
             }
             self.inner.run_finished(run, report, status).await?;
             self.checks.run_finished(report);
+            self.checks.run_over(self.process, &report.environment);
             Ok(())
         })
     }

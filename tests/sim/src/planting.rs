@@ -58,7 +58,7 @@ fn seers(defect: Defect) -> &'static [Invariant] {
         Defect::RetireByPrefix | Defect::NoProtection => &[Data],
         Defect::RenameReplaces => &[Data, Marks, Same, Converges],
         Defect::SettledBeforeHealthy => &[Statuses, Groups, Same],
-        Defect::PanicEndsRun => &[Poison, Converges],
+        Defect::PanicEndsRun => &[Poison, Statuses, Converges],
         Defect::NoSecondLook => &[Marks, Data, Brake, Looks],
         Defect::GroupFromMemory | Defect::NoGroups => &[Groups],
         Defect::SuccessUnseen => &[Statuses, Same],

@@ -12,6 +12,7 @@ use super::edits::edit;
 use super::sketch::{Application, GUEST, HOST, Host, Policy, TEMPLATE, name};
 use super::{Body, Expectation, Follower, Guest, Push, Room, Sketch, Workload};
 use crate::faults::roll;
+use crate::simulated::PANICS;
 
 /// The environments, in their order, with the third part of their guests' addresses.
 pub(super) const ROOMS: [(&str, u32); 2] = [("core", 1), ("lab", 2)];
@@ -31,9 +32,23 @@ pub fn draw(seed: u64) -> Workload {
         if let Some(sketch) = one.body.sketch() {
             past.take(sketch);
         }
+        let panics = at == count / 2 && roll(seed, "panics", 0, 0).is_multiple_of(8);
+        let one = if panics { with_a_panic(&mut chance, one) } else { one };
         pushes.push(one);
     }
     Workload { pushes }
+}
+
+/// The same, with one thing that makes its planner panic.
+fn with_a_panic(chance: &mut SmallRng, mut push: Push) -> Push {
+    if let Body::Site(sketch) = &mut push.body
+        && let Some(room) = sketch.rooms.values_mut().next()
+        && !room.policies.is_empty()
+    {
+        room.policies.insert(name(PANICS), new_policy(chance, 9, 9));
+        push.label.push_str(", and one that panics");
+    }
+    push
 }
 
 /// What was pushed before.

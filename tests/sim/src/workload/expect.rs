@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use holdfast_core::ident::{EnvironmentName, KindName, Name};
 
 use super::sketch::{APPLICATION, GUEST, NO_TEMPLATE, POLICY, Room, Sketch};
+use crate::simulated::PANICS;
 
 /// What an environment comes to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,8 +31,19 @@ const NOTHING: &str = "declares nothing at all";
 const PAUSED: &str = "the site is paused";
 const MANAGED_AS: &str = "is managed as";
 const ANOTHER: &str = "another object than the one";
-const ALL: [&str; 9] =
-    [SHRINKS, RENUMBERED, HOLDS_DATA, NO_SUCH_TEMPLATE, BRAKE, NOTHING, PAUSED, MANAGED_AS, ANOTHER];
+const PANICKED: &str = "planning it panicked";
+const ALL: [&str; 10] = [
+    SHRINKS,
+    RENUMBERED,
+    HOLDS_DATA,
+    NO_SUCH_TEMPLATE,
+    BRAKE,
+    NOTHING,
+    PAUSED,
+    MANAGED_AS,
+    ANOTHER,
+    PANICKED,
+];
 
 /// What stands in one environment after some commits, one after the other and none disturbed.
 #[derive(Debug, Clone, Default)]
@@ -115,7 +127,11 @@ impl Standing {
         if self.guests.keys().any(|name| !room.guests.contains_key(name)) {
             holds.insert(HOLDS_DATA);
         }
-        let policies = room.policies.keys().cloned().collect();
+        let is_poison = |name: &Name| name.as_str() == PANICS;
+        if room.policies.keys().any(is_poison) {
+            holds.insert(PANICKED);
+        }
+        let policies = room.policies.keys().filter(|name| !is_poison(name)).cloned().collect();
         let applications = room.applications.keys().cloned().collect();
         for (kind, wanted) in [(POLICY, policies), (APPLICATION, applications)] {
             let there = self.others.entry(kind.clone()).or_default();
