@@ -17,9 +17,9 @@ check "formatting" cargo fmt --all --check
 # The simulation is still being built: about thirty lints of style are to be mended there before it joins the others.
 check "lints" cargo clippy --workspace --exclude holdfast-sim --all-targets --locked -- -D warnings
 check "tests" cargo test --workspace --exclude holdfast-sim --locked --no-fail-fast
-# Thousands of simulated days: optimised, and with its own defects planted only where it has to find them.
-check "simulation" cargo test --profile sim -p holdfast-sim --locked --no-fail-fast
-check "planted bugs" cargo test --profile sim -p holdfast-sim --features planted --locked --test planted
+# The simulation has commands of its own until it is fast and whole enough for every change:
+#   cargo test --profile sim -p holdfast-sim
+#   cargo test --profile sim -p holdfast-sim --features planted --test planted
 
 if [ ${#failed[@]} != 0 ]; then
   printf '== FAILED: %s\n' "${failed[@]}"
