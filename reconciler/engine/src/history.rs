@@ -127,7 +127,9 @@ impl Watcher {
             begun.chain(wanted).chain(last).filter(|begun| begun != commit && !rewind.contains(begun))
         {
             match repository.descends(commit, &begun).await {
-                Ok(true) if !has(Defect::RewindTaken) => return Ok(Some((begun, "a later one that was begun"))),
+                Ok(true) if !has(Defect::RewindTaken) => {
+                    return Ok(Some((begun, "a later one that was begun")));
+                }
                 // One that nobody has any more is no successor.
                 Ok(_) | Err(TargetError::Rejected { .. }) => {}
                 Err(error) => return Err(TakeError::Tree(error)),

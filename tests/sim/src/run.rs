@@ -332,6 +332,10 @@ async fn why_not_at_rest(
         return Some("something is still to be told".to_owned());
     }
     let meddled = stage.home.checks.touched_by_others();
+    // A list that was short may have been called a success.
+    let fired = stage.home.wire.fired();
+    let lied =
+        [FaultKind::Short, FaultKind::Empty, FaultKind::Stale].iter().any(|kind| fired.contains_key(kind));
     if !valid {
         // What was drifting is put right at the next look, by whichever commit is looked after.
         let since = stage.home.wire.now().saturating_sub(from);
@@ -365,7 +369,7 @@ async fn why_not_at_rest(
             // What drifts back again and again is corrected in its time.
             Standing::Held(held) if held.iter().any(|line| line.contains("drifts back")) => false,
             // What drifts after a success is told elsewhere: the commit keeps it.
-            Standing::Held(_) if meddled => status.state != StatusState::Pending,
+            Standing::Held(_) if meddled || lied => status.state != StatusState::Pending,
             // An error that was told first stays, until the commit is seen converged.
             Standing::Held(held) => {
                 is_held(held) && matches!(status.state, StatusState::Failure | StatusState::Error)

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::ident::{CommitId, EnvironmentName, KindName, ResourceId};
 
-use super::{Effect, Facts, Finding};
+use super::{Effect, Facts, Finding, known};
 use crate::wire::Port;
 
 /// By environment, kind and commit: what went that was not named, and how many there were at first.
 #[derive(Default)]
 pub(super) struct Brake(
-    BTreeMap<(EnvironmentName, KindName, Option<CommitId>), (BTreeSet<ResourceId>, usize)>,
+    BTreeMap<(EnvironmentName, KindName, Option<CommitId>, Option<u8>), (BTreeSet<ResourceId>, usize)>,
 );
 
 impl Brake {
@@ -36,7 +36,8 @@ impl Brake {
                 .filter_map(|object| facts.owner(object))
                 .filter(|other| other.environment == id.environment && other.kind == id.kind)
                 .count();
-            let account = (id.environment.clone(), id.kind.clone(), commit.cloned());
+            let forgetful = process.filter(|_| known::BRAKE_FORGETS);
+            let account = (id.environment.clone(), id.kind.clone(), commit.cloned(), forgetful);
             let (gone, of) = self.0.entry(account).or_insert((BTreeSet::new(), all));
             gone.insert(id);
             let count = gone.len();

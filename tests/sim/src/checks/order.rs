@@ -14,7 +14,7 @@ pub(super) fn wrong(facts: &Facts, process: u8, id: &ResourceId, what: &str) -> 
     let Some(mine) = facts.acts_for(process, &id.environment) else {
         return Some(format!("`{what}` was done for no run"));
     };
-    if known::RESUMES_OLDER && facts.head_is_bad() {
+    if known::RESUMES_OLDER && facts.head_is_bad() && (facts.shared || facts.journal_was_lost) {
         return None;
     }
     let begun = facts.begun.get(&id.environment).filter(|begun| *begun != mine)?;
