@@ -7,7 +7,7 @@ mod history;
 mod home;
 mod hosts;
 pub mod incidents;
-pub mod known;
+mod known;
 mod lives;
 mod play;
 mod policies;
