@@ -9,6 +9,7 @@ use holdfast_core::desired::Farewell;
 use holdfast_core::ident::ResourceId;
 use holdfast_core::kind::{Risk, Seen, StepResult, TargetError};
 use holdfast_core::plan::{Action, Hold, Plan, Resolution, decide, decide_wanted};
+use holdfast_core::planted::{Defect, has};
 use holdfast_core::report::Outcome;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -164,8 +165,10 @@ async fn turn(world: &World<'_>, id: &ResourceId, progress: &mut Progress) -> Tu
         one: Some(id.name.to_string()),
         apart: kind.each_apart,
     };
-    if let Seen::Unknown(error) = seen {
-        return unseen(world, &asked, error);
+    if let Seen::Unknown(error) = &seen
+        && !has(Defect::UnknownIsAbsent)
+    {
+        return unseen(world, &asked, error.clone());
     }
     if resource.borrowed {
         // Nobody changes it now, and nothing would be done that waits for it.

@@ -36,6 +36,9 @@ impl Journal for NotedJournal {
         context: &'a Context,
         status: &'a Status,
     ) -> BoxFuture<'a, Result<(), JournalError>> {
+        if let (Context::Environment(environment), StatusState::Pending) = (context, status.state) {
+            self.checks.taken(self.truth.now(), self.process, environment, commit);
+        }
         self.inner.set_status(commit, context, status)
     }
 

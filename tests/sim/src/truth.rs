@@ -87,6 +87,10 @@ impl Truth {
         Self { home: home.clone(), engine: Arc::new(engine), runs: Arc::default() }
     }
 
+    pub(crate) fn now(&self) -> Time {
+        self.home.wire.now()
+    }
+
     /// What would have to be done.
     pub async fn plan(&self, environment: &EnvironmentName, desired: &Desired) -> Plan {
         preview(&self.engine, environment, desired).await

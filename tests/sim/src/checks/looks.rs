@@ -1,8 +1,9 @@
 //! I6: a read that failed, was partial or is implausibly empty never counts as absence.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use holdfast_core::ident::{EnvironmentName, KindName, Name};
+use holdfast_core::ident::{CommitId, EnvironmentName, KindName, Name, ResourceId};
 
 use super::{Actor, Checks, Effect, Facts, Finding, How, Invariant, known};
 use crate::model::Time;
@@ -18,7 +19,15 @@ pub(super) struct Looks {
     lied: BTreeMap<Sight, BTreeSet<Name>>,
     /// The names that it was told anything about since its last run came to an end.
     told: BTreeMap<Sight, BTreeSet<Name>>,
+    /// The commit that it took up last, and when.
+    taken: BTreeMap<(u8, EnvironmentName), (CommitId, Time)>,
+    /// What it wrote to in its present run.
+    written: BTreeSet<(u8, ResourceId)>,
 }
+
+/// So long after a newer commit was taken up an older one's run may begin something new: its process may have stood
+/// still in between.
+const BEGUN_BEFORE: Duration = Duration::from_mins(20);
 
 impl Checks {
     /// A process was told of these names whether they are there.
@@ -36,7 +45,19 @@ impl Checks {
     /// A process ended a run: what it saw is of the past.
     pub(crate) fn run_over(&self, process: u8, environment: &EnvironmentName) {
         let stays = |of: &u8, at: &EnvironmentName| (of, at) != (&process, environment);
-        self.book().looks.told.retain(|(of, at, _), _| stays(of, at));
+        let mut book = self.book();
+        book.looks.told.retain(|(of, at, _), _| stays(of, at));
+        book.looks.written.retain(|(of, id)| stays(of, &id.environment));
+    }
+
+    /// A process took a commit up, to converge to it.
+    pub(crate) fn taken(&self, at: Time, process: u8, environment: &EnvironmentName, commit: &CommitId) {
+        let mut book = self.book();
+        let taken = &mut book.looks.taken;
+        let place = taken.entry((process, environment.clone())).or_insert_with(|| (commit.clone(), at));
+        if place.0 != *commit {
+            *place = (commit.clone(), at);
+        }
     }
 
     /// A process is about to write, whatever becomes of it: it has seen what it writes to.
@@ -46,6 +67,17 @@ impl Checks {
         let seen = book.looks.told.get(&sight).is_some_and(|names| names.contains(&actor.id.name));
         let breach = (!seen).then(|| format!("`{}` was asked for of what was not seen", actor.what));
         book.find(Invariant::Looks, at, Finding::of(breach));
+        let is_new = book.looks.written.insert((actor.process, actor.id.clone()));
+        let mine = book.facts.acts_for(actor.process, &actor.id.environment);
+        let taken = book.looks.taken.get(&(actor.process, actor.id.environment.clone()));
+        if let (true, Some(mine), Some((taken, since))) = (is_new, mine, taken)
+            && book.facts.is_newer(taken, mine)
+            && at > *since + BEGUN_BEFORE
+        {
+            let told =
+                format!("`{}` was begun for {}, long after {} came", actor.what, mine.short(), taken.short());
+            book.find(Invariant::Order, at, Finding::Breach(told));
+        }
     }
 }
 

@@ -14,6 +14,9 @@ pub(super) fn wrong(facts: &Facts, process: u8, id: &ResourceId, what: &str) -> 
     let Some(mine) = facts.acts_for(process, &id.environment) else {
         return Some(format!("`{what}` was done for no run"));
     };
+    if facts.desired(mine, &id.environment).is_some_and(|desired| desired.pause.is_some()) {
+        return Some(format!("`{what}` was done for {}, which pauses the site", mine.short()));
+    }
     if known::RESUMES_OLDER && facts.head_is_bad() && (facts.shared || facts.journal_was_lost) {
         return None;
     }
