@@ -6,7 +6,7 @@ use holdfast_sim::scenarios::sweep::sweep;
 use holdfast_sim::scenarios::{all, play};
 
 /// One in so many points is run here; which, is the same in every run.
-const THIN: u64 = 40;
+const THIN: u64 = 8;
 
 #[test]
 fn any_write_may_fail_or_be_the_last() {

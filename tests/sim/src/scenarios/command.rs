@@ -13,6 +13,9 @@ use crate::faults::FaultKind;
 pub struct Exhaustive {
     /// Scenarios whose names have these words in them; all without.
     words: Option<String>,
+    /// The replayed cases as well, which pass days.
+    #[arg(long)]
+    incidents: bool,
     /// Plays one point with everything that happens: this write.
     #[arg(long)]
     write: Option<u64>,
@@ -37,6 +40,8 @@ pub fn exhaustive(asked: &Exhaustive) -> anyhow::Result<bool> {
     let mut out = std::io::stdout();
     let cases = incidents::all().into_iter().map(|incident| incident.scenario);
     let words = asked.words.as_deref().unwrap_or_default();
+    let with_cases = asked.incidents || asked.show || asked.write.is_some();
+    let cases = cases.filter(|_| with_cases);
     let scenarios: Vec<_> =
         super::all().into_iter().chain(cases).filter(|scenario| scenario.name.contains(words)).collect();
     if asked.show || asked.write.is_some() {
