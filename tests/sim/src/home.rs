@@ -147,7 +147,7 @@ impl Targets for SimTargets {
     fn kinds(&self, environment: &EnvironmentName) -> Vec<Arc<dyn AnyKind>> {
         let realm = Realm { site: site(), environment: environment.clone() };
         let Home { proxmox, hosts, vault, kubernetes, .. } = &self.home;
-        let (realm, through) = (&realm, &self.through);
+        let (realm, through) = (&realm, self.through.as_ref());
         vec![
             Arc::new(simulated(proxmox, realm, through)),
             Arc::new(simulated(hosts, realm, through)),
@@ -164,9 +164,9 @@ impl Targets for SimTargets {
 fn simulated<M: crate::model::Model>(
     place: &Place<M>,
     realm: &Realm,
-    through: &Option<(Wire, u8)>,
+    through: Option<&(Wire, u8)>,
 ) -> Simulated<M> {
-    Simulated { place: place.clone(), realm: realm.clone(), through: through.clone() }
+    Simulated { place: place.clone(), realm: realm.clone(), through: through.cloned() }
 }
 
 /// The secrets, as somebody reads them.

@@ -21,6 +21,7 @@ pub mod place;
 #[cfg(feature = "planted")]
 pub mod planting;
 pub mod ports;
+mod rest;
 pub mod run;
 pub mod scenarios;
 pub mod shrink;

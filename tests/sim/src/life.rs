@@ -33,16 +33,23 @@ use crate::truth::Truth;
 /// How long changes that were begun may take to finish once the service is told to end, as in the service itself.
 const END_WITHIN: Duration = Duration::from_mins(2);
 
+/// Puts something before a kind, in one process.
+pub type PutKind = dyn Fn(Arc<dyn AnyKind>, u8) -> Arc<dyn AnyKind> + Send + Sync;
+/// Puts something before a journal.
+pub type PutJournal = dyn Fn(Arc<dyn Journal>, u8) -> Arc<dyn Journal> + Send + Sync;
+/// Changes an engine.
+pub type Change = dyn Fn(&mut Engine, &Home, u8) + Send + Sync;
+
 /// What of a life is not as shipped: limits, and parts that are put between, for planted bugs.
 #[derive(Clone)]
 pub struct Rig {
     pub limits: Limits,
     /// Put before each kind, with the process that uses it.
-    pub kind: Option<Arc<dyn Fn(Arc<dyn AnyKind>, u8) -> Arc<dyn AnyKind> + Send + Sync>>,
+    pub kind: Option<Arc<PutKind>>,
     /// Put before the journal that the engine writes.
-    pub journal: Option<Arc<dyn Fn(Arc<dyn Journal>, u8) -> Arc<dyn Journal> + Send + Sync>>,
+    pub journal: Option<Arc<PutJournal>>,
     /// Changes anything else of the engine, as the last thing before it begins.
-    pub engine: Option<Arc<dyn Fn(&mut Engine, &Home, u8) + Send + Sync>>,
+    pub engine: Option<Arc<Change>>,
     /// Whether there is the second net for secrets.
     pub scrubs: bool,
 }
@@ -99,6 +106,7 @@ impl Targets for Rigged {
 
 impl Life {
     /// Starts the service on a machine. `alone`: the lock of the state folder says that nobody else is alive.
+    #[expect(clippy::too_many_arguments, reason = "it is the wiring of a process, in one place")]
     pub(crate) fn start(
         home: &Home,
         truth: &Truth,

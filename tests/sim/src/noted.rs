@@ -20,6 +20,9 @@ use crate::ports::repository::Mirror;
 use crate::truth::Truth;
 use crate::wire::Wire;
 
+/// So many deaths while it was read, and a commit is not read any more.
+const DEADLY: u32 = 2;
+
 /// A journal that tells the checks what goes into it.
 pub(crate) struct NotedJournal {
     pub(crate) inner: Arc<dyn Journal>,
@@ -77,7 +80,13 @@ impl Journal for NotedJournal {
     }
 
     fn attempt<'a>(&'a self, commit: &'a CommitId) -> BoxFuture<'a, Result<u32, JournalError>> {
-        self.inner.attempt(commit)
+        Box::pin(async move {
+            let deaths = self.inner.attempt(commit).await?;
+            if deaths >= DEADLY {
+                self.checks.quarantined(commit);
+            }
+            Ok(deaths)
+        })
     }
 
     fn attempt_ended<'a>(&'a self, commit: &'a CommitId) -> BoxFuture<'a, Result<(), JournalError>> {

@@ -93,7 +93,7 @@ fn differences(disturbed: &Outcome, undisturbed: &Outcome, case: &Case) -> Vec<S
                     found.push(format!(
                         "{port:?} {key} is `{}`, and would be `{}` without faults",
                         object.content, other.content
-                    ))
+                    ));
                 }
                 Some(_) => {}
             }

@@ -8,6 +8,7 @@ use holdfast_core::report::{Context, StatusState};
 
 use crate::checks::Invariant;
 use crate::events::Event;
+use crate::place::Stands;
 use crate::stage::Stage;
 use crate::truth::Standing;
 use crate::wire::Port;
@@ -28,7 +29,7 @@ pub(crate) async fn quiet_hour(stage: &mut Stage) {
     stage.until(stage.home.wire.now() + Duration::from_mins(10)).await;
     stage.home.wire.trace("the quiet hour begins");
     let writes = |stage: &Stage| ports.map(|port| stage.home.wire.writes_of(port));
-    let objects = |stage: &Stage| stage.home.stands().map(|one| one.objects());
+    let objects = |stage: &Stage| stage.home.stands().map(Stands::objects);
     let objects_before = objects(stage);
     let before = writes(stage);
     stage.until(stage.home.wire.now() + QUIET).await;

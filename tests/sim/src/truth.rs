@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use holdfast_core::desired::Desired;
-use holdfast_core::ident::{CommitId, EnvironmentName};
+use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
 use holdfast_core::plan::{Action, Hold, Plan};
 use holdfast_core::report::Report;
 use holdfast_engine::budget::Budget;
@@ -98,34 +98,34 @@ impl Truth {
 
     pub async fn standing(&self, environment: &EnvironmentName, desired: &Desired) -> Standing {
         let plan = self.plan(environment, desired).await;
-        let (mut held, mut moving) = (Vec::new(), Vec::new());
+        let (mut held, mut to_do) = (Vec::new(), Vec::new());
         for item in &plan.items {
             let line = |text: &str| format!("{}: {text}", item.id.short());
             match &item.action {
                 Action::Keep => {}
                 // What cannot be reached now may be in a moment.
                 Action::Hold(Hold::Unseen(error)) if error.is_unavailable() => {
-                    moving.push(line(&error.to_string()));
+                    to_do.push(line(&error.to_string()));
                 }
-                Action::Hold(hold) => {
-                    let reason = hold.reason(environment).to_string();
+                Action::Hold(other) => {
+                    let reason = other.reason(environment);
                     held.push(line(&reason));
                 }
-                Action::Wait(what) => moving.push(line(what)),
+                Action::Wait(what) => to_do.push(line(what)),
                 Action::Later { needs, .. } => {
-                    let needs: Vec<_> = needs.iter().map(|id| id.short().to_string()).collect();
+                    let needs: Vec<_> = needs.iter().map(ResourceId::short).collect();
                     held.push(line(&format!("waits for {}", needs.join(", "))));
                 }
                 Action::Create(steps)
                 | Action::Adopt(steps)
                 | Action::Update(steps)
                 | Action::Delete(steps) => {
-                    moving.push(line(steps.first().map_or("nothing", |step| &step.text)));
+                    to_do.push(line(steps.first().map_or("nothing", |step| &step.text)));
                 }
             }
         }
-        if !moving.is_empty() {
-            Standing::Moving(moving)
+        if !to_do.is_empty() {
+            Standing::Moving(to_do)
         } else if held.is_empty() {
             Standing::Matches
         } else {

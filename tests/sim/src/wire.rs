@@ -202,7 +202,7 @@ impl Wire {
 
     /// Where a process goes that is dead.
     pub async fn never(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn draw(&self, call: &Call) -> Drawn {
@@ -304,8 +304,6 @@ impl Wire {
         }
     }
 }
-
-/// What the frame does to a world.
 
 fn unavailable(doing: &str, why: &str) -> TargetError {
     TargetError::unavailable(doing, why)

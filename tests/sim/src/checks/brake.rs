@@ -7,11 +7,12 @@ use holdfast_core::ident::{CommitId, EnvironmentName, KindName, ResourceId};
 use super::{Effect, Facts, Finding, known};
 use crate::wire::Port;
 
-/// By environment, kind and commit: what went that was not named, and how many there were at first.
+/// What went by one commit, of one kind: what was not named, and how many there were at first.
 #[derive(Default)]
-pub(super) struct Brake(
-    BTreeMap<(EnvironmentName, KindName, Option<CommitId>, Option<u8>), (BTreeSet<ResourceId>, usize)>,
-);
+pub(super) struct Brake(BTreeMap<Account, (BTreeSet<ResourceId>, usize)>);
+
+/// Of an environment, a kind, a commit, and the process that did it.
+type Account = (EnvironmentName, KindName, Option<CommitId>, Option<u8>);
 
 impl Brake {
     pub(super) fn effect(&mut self, facts: &Facts, effect: &Effect<'_>) -> Finding {
@@ -79,7 +80,7 @@ mod tests {
                     .collect();
                 let before: BTreeMap<_, _> = objects.iter().skip(first).cloned().collect();
                 let after: BTreeMap<_, _> = objects.iter().skip(first + 1).cloned().collect();
-                let happened = world.write("p0", How::Write, &[], &None);
+                let happened = world.write("p0", How::Write, &[], None);
                 last = happened.check(|facts, effect| {
                     brake.effect(facts, &Effect { before: &before, after: &after, ..*effect })
                 });

@@ -54,14 +54,14 @@ mod tests {
         let world = World::new();
         let (kept, retired) = (guest("kept"), guest("old"));
         let removal = |object: &Object| {
-            world.write("kept", How::Write, &[(&object.identity, object)], &None).check(effect)
+            world.write("kept", How::Write, &[(&object.identity, object)], None).check(effect)
         };
         assert!(matches!(removal(&kept), Finding::Breach(_)));
         assert_eq!(removal(&retired), Finding::Holds);
         let replaced = Object { data: BTreeMap::from([("scsi0".to_owned(), 8)]), ..kept.clone() };
-        let replacement = world.write("kept", How::Itself, &[("kept", &kept)], &Some(("kept", &replaced)));
+        let replacement = world.write("kept", How::Itself, &[("kept", &kept)], Some(("kept", &replaced)));
         assert!(matches!(replacement.check(effect), Finding::Breach(_)));
-        let by_somebody = world.write("kept", How::Somebody, &[("kept", &kept)], &None);
+        let by_somebody = world.write("kept", How::Somebody, &[("kept", &kept)], None);
         assert_eq!(by_somebody.check(effect), Finding::Silent);
     }
 }

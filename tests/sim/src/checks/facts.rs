@@ -39,6 +39,8 @@ pub struct Facts {
     /// The commit that each environment converged to last.
     pub(crate) converged: BTreeMap<EnvironmentName, CommitId>,
     pub(crate) journal_was_lost: bool,
+    /// The commits that are not read any more.
+    pub(crate) quarantined: BTreeSet<CommitId>,
     /// A second process may live.
     pub(crate) shared: bool,
     pub(crate) objects: BTreeMap<Port, Arc<BTreeMap<String, Object>>>,
@@ -58,6 +60,7 @@ impl Facts {
             known: BTreeMap::new(),
             converged: BTreeMap::new(),
             journal_was_lost: false,
+            quarantined: BTreeSet::new(),
             shared: false,
             objects: BTreeMap::new(),
         }

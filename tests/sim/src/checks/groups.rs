@@ -107,7 +107,7 @@ mod tests {
         let (one, other) = (member("g1", true), member("g2", false));
         let after = member("g1", false);
         let write = |before: &[(&str, &Object)]| {
-            let happened = world.write("g1", How::Write, before, &Some(("g1", &after)));
+            let happened = world.write("g1", How::Write, before, Some(("g1", &after)));
             happened.check(|facts, effect| Groups::default().effect(facts, effect))
         };
         assert!(matches!(write(&[("g1", &one), ("g2", &other)]), Finding::Breach(_)));

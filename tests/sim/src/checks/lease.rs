@@ -29,7 +29,7 @@ mod tests {
     fn who_lost_the_lease_writes_nothing() {
         let mut world = World::new();
         let web = object("home/core/VaultPolicy/web@web", "web", "a");
-        let write = |world: &World, how| world.write("web", how, &[], &Some(("web", &web))).check(effect);
+        let write = |world: &World, how| world.write("web", how, &[], Some(("web", &web))).check(effect);
         assert_eq!(write(&world, How::Write), Finding::Holds);
         world.0.leased(2, &environment(), Epoch(2));
         assert!(matches!(write(&world, How::Write), Finding::Breach(_)));

@@ -144,14 +144,14 @@ mod tests {
         let web = object("home/core/VaultPolicy/web@web", "web", "a");
         let mut looks = Looks::default();
         let removal = |world: &World, looks: &Looks| {
-            world.write("web", How::Write, &[("web", &web)], &None).check(|f, e| looks.effect(f, e))
+            world.write("web", How::Write, &[("web", &web)], None).check(|f, e| looks.effect(f, e))
         };
         looks.looked(1, &environment(), &kind, true);
         assert_eq!(removal(&world, &looks), Finding::Holds);
         looks.looked(1, &environment(), &kind, false);
         assert!(matches!(removal(&world, &looks), Finding::Breach(_)));
         let making = |world: &World, looks: &Looks| {
-            world.write("web", How::Write, &[], &Some(("web", &web))).check(|f, e| looks.effect(f, e))
+            world.write("web", How::Write, &[], Some(("web", &web))).check(|f, e| looks.effect(f, e))
         };
         assert_eq!(making(&world, &looks), Finding::Silent);
         let name = id("web").name;

@@ -55,7 +55,7 @@ mod tests {
         let ours = object("home/core/VaultPolicy/web@web", "web", "a");
         let changed = crate::model::Object { content: "b".to_owned(), ..ours.clone() };
         let write = |before: &crate::model::Object, after: Option<&crate::model::Object>| {
-            world.write("web", How::Write, &[("web", before)], &after.map(|after| ("web", after)))
+            world.write("web", How::Write, &[("web", before)], after.map(|after| ("web", after)))
         };
         assert_eq!(write(&ours, Some(&changed)).check(effect), Finding::Holds);
         let copied = crate::model::Object { identity: "other".to_owned(), ..ours.clone() };

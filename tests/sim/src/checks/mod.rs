@@ -366,6 +366,15 @@ impl Checks {
         self.book().facts.shared = true;
     }
 
+    /// The service ended so often while this commit was read that it is not read any more.
+    pub(crate) fn quarantined(&self, commit: &CommitId) {
+        self.book().facts.quarantined.insert(commit.clone());
+    }
+
+    pub(crate) fn is_quarantined(&self, commit: &CommitId) -> bool {
+        self.book().facts.quarantined.contains(commit)
+    }
+
     /// A commit was made.
     pub(crate) fn committed(&self, commit: CommitId, pushed: Pushed) {
         self.book().facts.commits.insert(commit, pushed);

@@ -35,7 +35,7 @@ mod tests {
     fn an_older_commit_is_not_applied_after_a_newer_one() {
         let mut world = World::new();
         let web = object("home/core/VaultPolicy/web@web", "web", "a");
-        let write = |world: &World| world.write("web", How::Write, &[], &Some(("web", &web))).check(effect);
+        let write = |world: &World| world.write("web", How::Write, &[], Some(("web", &web))).check(effect);
         assert_eq!(write(&world), Finding::Holds);
         world.0.run_started(1, &commit('a'), &environment());
         assert!(matches!(write(&world), Finding::Breach(_)));

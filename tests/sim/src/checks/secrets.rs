@@ -1,5 +1,6 @@
 //! I7: no secret leaves, in any of six encodings.
 
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use super::Finding;
@@ -13,8 +14,8 @@ static TRACES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let mut traces = Vec::new();
     for canary in CANARIES {
         traces.push(canary.to_owned());
-        traces.push(canary.bytes().map(|byte| format!("{byte:02x}")).collect());
-        traces.push(canary.bytes().map(|byte| format!("{byte:02X}")).collect());
+        traces.push(hex(canary));
+        traces.push(hex(canary).to_uppercase());
         traces.push(percent(canary));
         traces.push(canary.replace('"', "\\\""));
         traces.push(canary.replace('"', "\\\\\\\""));
@@ -35,6 +36,13 @@ pub(super) fn said(place: &str, text: &str) -> Finding {
         let start = text[..at].char_indices().rev().nth(60).map_or(0, |(at, _)| at);
         format!("a secret stands in {place}, after `{}`", &text[start..at])
     }))
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("a text takes everything");
+        hex
+    })
 }
 
 fn percent(text: &str) -> String {
@@ -74,7 +82,7 @@ mod tests {
             secret.clone(),
             serde_json::to_string(&secret).unwrap(),
             serde_json::to_string(&serde_json::to_string(&secret).unwrap()).unwrap(),
-            secret.bytes().map(|byte| format!("{byte:02x}")).collect(),
+            hex(&secret),
             percent(&secret),
             base64(&secret),
             base64(&format!("u{secret}")),

@@ -38,12 +38,6 @@ impl Statuses {
         self.0.get(&(commit.clone(), context.clone())).cloned()
     }
 
-    /// Whether a commit is not read any more since the service ended while it was read.
-    pub(super) fn is_quarantined(&self, commit: &CommitId) -> bool {
-        let shown = self.shown(commit, &Context::Validate);
-        shown.is_some_and(|status| status.description.starts_with("the service ended "))
-    }
-
     /// Whether anything stands at an error that may pass: a system was out of reach.
     pub(super) fn is_any_undecided(&self) -> bool {
         self.0.values().any(|status| status.state == StatusState::Error && !status.is_terminal())
@@ -53,7 +47,7 @@ impl Statuses {
     pub(super) fn end(&self, facts: &Facts) -> Vec<Finding> {
         let of = |((commit, context), status): (&(CommitId, Context), &Status)| {
             let masked = (known::TWO_POST && facts.shared)
-                || (known::QUARANTINE_LEAVES && self.is_quarantined(commit));
+                || (known::QUARANTINE_LEAVES && facts.quarantined.contains(commit));
             let pending = status.state == StatusState::Pending && !masked;
             Finding::of(pending.then(|| {
                 format!("{} {context:?} is left at `pending: {}`", commit.short(), status.description)
@@ -104,6 +98,7 @@ fn wrong_words(facts: &Facts, commit: &CommitId, status: &Status) -> Option<Stri
 mod tests {
     use super::super::testing::{World, commit, environment};
     use super::*;
+    use StatusState::{Error, Failure, Pending, Success};
 
     #[test]
     fn what_is_final_stays_and_nothing_is_left_pending() {
@@ -117,7 +112,6 @@ mod tests {
             let breaches = posted.collect::<Vec<_>>().into_iter().chain(shown.end(&world.0));
             breaches.filter(|finding| matches!(finding, Finding::Breach(_))).count()
         };
-        use StatusState::{Error, Failure, Pending, Success};
         assert_eq!(run(&[(Pending, "x"), (Pending, "y"), (Failure, "f"), (Success, "s"), (Success, "s")]), 0);
         assert_eq!(run(&[(Pending, "x")]), 1);
         assert_eq!(run(&[(Success, "s"), (Failure, "f")]), 1);

@@ -84,7 +84,7 @@ impl World {
         on: &str,
         how: How,
         before: &[(&str, &Object)],
-        after: &Option<(&str, &Object)>,
+        after: Option<(&str, &Object)>,
     ) -> Happened {
         let before: BTreeMap<String, Object> =
             before.iter().map(|(key, object)| ((*key).to_owned(), (*object).clone())).collect();

@@ -1,6 +1,10 @@
 //! The frame's hand on the wire: what it sets, counts and keeps.
 
-use super::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Port, Wire};
+use crate::faults::{FaultKind, Faults, Strike};
+use crate::trace::Trace;
 
 impl Wire {
     /// Another choice of faults from now on.

@@ -250,7 +250,7 @@ mod tests {
                 .filter_map(|push| push.body.sketch())
                 .map(|one| follower.follow(one))
                 .collect();
-            expected.last().is_some_and(|last| last.values().all(super::super::Expectation::converges))
+            expected.last().is_some_and(|last| last.values().all(Expectation::converges))
         };
         let converged = (0..300).filter(|seed| ends(*seed)).count();
         assert!((150..295).contains(&converged), "{converged} of 300");

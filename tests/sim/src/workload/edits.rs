@@ -41,7 +41,6 @@ pub(super) fn edit(
         7 => rename(chance, room, &environment, &others),
         8 | 9 => host_field(chance, room),
         10 => host_part(chance, room),
-        11 => policy_field(chance, room),
         12 => add_policy(chance, room, third),
         13 => prune_policy(chance, room),
         14 if !gentle => prune_many(room),
