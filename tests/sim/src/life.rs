@@ -52,6 +52,8 @@ pub struct Rig {
     pub engine: Option<Arc<Change>>,
     /// Whether there is the second net for secrets.
     pub scrubs: bool,
+    /// Whether it cleans what goes into the journal: where nobody searches that, it need not.
+    pub(crate) cleans: bool,
 }
 
 impl Default for Rig {
@@ -68,7 +70,7 @@ impl Default for Rig {
             start: slower(shipped.start),
             ..shipped
         };
-        Self { limits, kind: None, journal: None, engine: None, scrubs: true }
+        Self { limits, kind: None, journal: None, engine: None, scrubs: true, cleans: true }
     }
 }
 
@@ -224,7 +226,7 @@ fn engine(
         process,
     };
     let mut told: Arc<dyn Journal> = Arc::new(noted);
-    if rig.scrubs {
+    if rig.scrubs && rig.cleans {
         told = Arc::new(ScrubbedJournal::new(told, scrubber.clone()));
     }
     if let Some(put) = &rig.journal {

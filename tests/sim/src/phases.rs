@@ -158,7 +158,7 @@ pub(crate) async fn all_match(stage: &Stage) -> bool {
     let Some(tip) = stage.tip() else { return false };
     for environment in stage.wanted().unwrap_or_default() {
         let Some(desired) = stage.truth.desired(tip, &environment) else { return false };
-        if stage.truth.standing(&environment, &desired).await != Standing::Matches {
+        if stage.truth.standing_at(tip, &environment, &desired).await != Standing::Matches {
             return false;
         }
     }

@@ -262,6 +262,11 @@ impl<M: Model> Place<M> {
         self.checks.told(process, &realm.environment, &M::Kind::NAME, names);
     }
 
+    /// Notes a look that failed.
+    pub(crate) fn unseen(&self, process: u8) {
+        self.checks.unseen(self.wire.now(), process, self.port);
+    }
+
     /// Notes a look for the checks: whether it was whole.
     pub(crate) fn looked(&self, process: u8, realm: &Realm, scope: Scope, complete: bool) {
         if scope == Scope::All {

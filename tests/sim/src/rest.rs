@@ -151,7 +151,7 @@ async fn unlike(
         return Some(format!("{environment} is pending"));
     }
     let desired = stage.truth.desired(tip, environment)?;
-    let standing = stage.truth.standing(environment, &desired).await;
+    let standing = stage.truth.standing_at(tip, environment, &desired).await;
     let may_match = expectation.converges() || expectation.may_converge;
     let is_held = |held: &[String]| {
         expectation.holds.iter().any(|phrase| {

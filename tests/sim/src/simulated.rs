@@ -59,12 +59,14 @@ impl<M: Model> Simulated<M> {
         let call = Call { port, process: *process, write: false, what };
         match wire.decide(&call).await {
             Verdict::ErrorBefore(_) if has(Defect::ErrorIsEmpty) => {
+                self.place.unseen(*process);
                 self.place.looked(*process, &self.realm, scope, false);
                 self.place.lied(*process, &self.realm, wanted);
                 self.place.told(*process, &self.realm, wanted.keys());
                 Look { seen: BTreeMap::new(), incomplete: None, notices: Vec::new() }
             }
             Verdict::ErrorBefore(error) | Verdict::ErrorAfter(error) | Verdict::Zombie { error, .. } => {
+                self.place.unseen(*process);
                 self.place.looked(*process, &self.realm, scope, false);
                 Look::failed(wanted.keys(), &error)
             }
@@ -286,6 +288,9 @@ impl<M: Model> Kind for Simulated<M> {
         let Some(through) = &self.through else { return self.place.truth(&self.realm, scope, wanted) };
         if !Self::EACH_APART {
             return self.ask(through, scope, wanted).await;
+        }
+        if wanted.len() == 1 {
+            return self.ask(through, Scope::Only, wanted).await;
         }
         // Each machine is asked by itself, and all at once.
         let one_each: Vec<BTreeMap<Name, Self::Spec>> = wanted

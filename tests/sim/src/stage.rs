@@ -74,6 +74,13 @@ impl Stage {
         }
     }
 
+    /// Nobody searches what it says for secrets.
+    pub(crate) fn tells_nothing(&mut self) {
+        self.home.journal.collect_texts(false);
+        self.home.checks.deaf();
+        self.rig.cleans = false;
+    }
+
     pub(crate) fn plan(&mut self, events: &[(Time, Event)]) {
         self.shared = events.iter().any(|(_, event)| *event == Event::SecondStarts);
         if self.shared {

@@ -42,6 +42,8 @@ struct Runs {
     began: BTreeMap<(u8, EnvironmentName), Time>,
     /// Whether those of a commit are first ones, which remove nothing.
     first: BTreeMap<(u8, EnvironmentName, CommitId), bool>,
+    /// What matched last, whether as a first run has it, and the changes until then.
+    matched: BTreeMap<EnvironmentName, (CommitId, bool, (u64, Option<Time>))>,
 }
 
 /// How an environment compares with what is wanted of it.
@@ -133,6 +135,29 @@ impl Truth {
         }
     }
 
+    /// How an environment compares with a commit. What matched and was not touched since matches still.
+    pub(crate) async fn standing_at(
+        &self,
+        commit: &CommitId,
+        environment: &EnvironmentName,
+        desired: &Desired,
+    ) -> Standing {
+        let matched = (commit.clone(), desired.first, self.home.checks.changes());
+        let known = {
+            let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+            runs.matched.get(environment) == Some(&matched)
+        };
+        if known {
+            return Standing::Matches;
+        }
+        let standing = self.standing(environment, desired).await;
+        if standing == Standing::Matches {
+            let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+            runs.matched.insert(environment.clone(), matched);
+        }
+        standing
+    }
+
     /// A run begins; `first`: its machine knows of no commit that the environment converged to before.
     pub(crate) fn run_started(
         &self,
@@ -169,7 +194,7 @@ impl Truth {
         };
         // A first run leaves what it finds too much, and tells of it.
         let desired = if first { Arc::new(Desired { first, ..Desired::clone(&desired) }) } else { desired };
-        let standing = self.standing(environment, &desired).await;
+        let standing = self.standing_at(commit, environment, &desired).await;
         // The run looked before it was recorded.
         let looked = began.saturating_sub(LOOKING);
         let touched = self.home.checks.touched().is_some_and(|touched| touched >= looked);

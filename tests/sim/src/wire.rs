@@ -214,6 +214,9 @@ impl Wire {
         *inner.asked.entry(call.port).or_default() += 1;
         let nth_write = inner.writes;
         let fault = inner.faults.strike(call.port, call.write, number, nth_write);
+        if let Some(kind) = fault {
+            inner.strikes.insert(Strike { port: call.port, write: call.write, number, kind });
+        }
         let mut latency = inner.faults.latency(call.port, call.write, number);
         let dice = inner.faults.dice("slow", call.port, call.write, number);
         match fault {
@@ -264,9 +267,6 @@ impl Wire {
         };
         if let Some(kind) = fault {
             *inner.fired.entry(kind).or_default() += 1;
-            if !down && !stood_still {
-                inner.strikes.insert(Strike { port: *port, write: *write, number: drawn.number, kind });
-            }
         }
         let mark = if *write { "!" } else { " " };
         let struck = fault.map_or(String::new(), |kind| format!(" <- {kind}"));

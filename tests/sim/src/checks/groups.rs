@@ -14,7 +14,11 @@ const NEWS: Duration = Duration::from_mins(2);
 
 /// Since when what is ill is ill, and whether nobody could know of it yet.
 #[derive(Default)]
-pub(super) struct Groups(BTreeMap<(Port, String), (Time, How)>);
+pub(super) struct Groups {
+    ill: BTreeMap<(Port, String), (Time, How)>,
+    /// When a look of a process failed last.
+    pub(super) unseen: BTreeMap<(u8, Port), Time>,
+}
 
 impl Groups {
     pub(super) fn effect(&mut self, facts: &Facts, effect: &Effect<'_>) -> Finding {
@@ -24,11 +28,11 @@ impl Groups {
             let was_well = before.is_none_or(|before| before.healthy);
             match after {
                 Some(after) if !after.healthy && was_well => {
-                    self.0.insert(key, (effect.at, effect.how));
+                    self.ill.insert(key, (effect.at, effect.how));
                 }
                 Some(after) if !after.healthy => {}
                 _ => {
-                    self.0.remove(&key);
+                    self.ill.remove(&key);
                 }
             }
         }
@@ -39,6 +43,12 @@ impl Groups {
     fn check(&self, facts: &Facts, effect: &Effect<'_>) -> Finding {
         let Some(actor) = effect.actor.filter(|_| effect.how == How::Write) else { return Finding::Silent };
         if actor.risk < Risk::Disruptive {
+            return Finding::Silent;
+        }
+        let unseen = self.unseen.get(&(actor.process, effect.port));
+        if known::GATE_OPENS_UNSEEN
+            && unseen.is_some_and(|at| effect.at.saturating_sub(*at) < Time::from_secs(30))
+        {
             return Finding::Silent;
         }
         let environment = &actor.id.environment;
@@ -84,7 +94,7 @@ impl Groups {
     }
 
     fn was_known(&self, port: Port, key: &str, now: Time) -> bool {
-        match self.0.get(&(port, key.to_owned())) {
+        match self.ill.get(&(port, key.to_owned())) {
             None => true,
             Some((since, How::Write | How::Again)) => *since <= now,
             Some((since, _)) => now.saturating_sub(*since) > NEWS,

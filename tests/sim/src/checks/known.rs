@@ -17,6 +17,8 @@ pub(super) const FAILURES_FORGOTTEN: bool = true;
 pub(super) const TWO_POST: bool = true;
 /// 25 November 2026: a commit that is not read any more leaves what was pending for its environments.
 pub(super) const QUARANTINE_LEAVES: bool = true;
+/// 25 November 2026: where the look at a group fails, whoever asks for its turn gets it: it seems to be away itself.
+pub(super) const GATE_OPENS_UNSEEN: bool = true;
 /// 25 November 2026: a guest counts as healthy as soon as its power is on, while it boots.
 const GUESTS_BOOT: bool = false;
 /// 25 November 2026: an Application is looked for in a list alone.

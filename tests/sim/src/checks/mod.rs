@@ -209,6 +209,9 @@ struct Book {
     meddled: BTreeSet<(Port, String)>,
     /// When the world was last touched by anybody but us.
     touched: Option<Time>,
+    /// What is said is not searched for secrets.
+    deaf: bool,
+    effects: u64,
 }
 
 impl Book {
@@ -236,6 +239,8 @@ impl Checks {
             lives: BTreeMap::new(),
             meddled: BTreeSet::new(),
             touched: None,
+            deaf: false,
+            effects: 0,
         })))
     }
 
@@ -251,6 +256,7 @@ impl Checks {
     /// An effect happened.
     pub(crate) fn effect(&self, effect: &Effect<'_>) {
         let mut book = self.book();
+        book.effects += 1;
         let Book { facts, groups, brake, looks, .. } = &mut *book;
         let findings = [
             (Invariant::Marks, marks::effect(facts, effect)),
@@ -289,6 +295,11 @@ impl Checks {
         self.book().looks.looked(process, environment, kind, whole);
     }
 
+    /// A look of a process failed.
+    pub(crate) fn unseen(&self, at: Time, process: u8, port: Port) {
+        self.book().groups.unseen.insert((process, port), at);
+    }
+
     /// Which of the names that were asked for it was told absent although they are there.
     pub(crate) fn lied<'a>(
         &self,
@@ -313,8 +324,12 @@ impl Checks {
 
     /// A text leaves: into the journal, the log, a status.
     pub(crate) fn said(&self, at: Time, place: &str, text: &str) {
+        let mut book = self.book();
+        if book.deaf {
+            return;
+        }
         let finding = secrets::said(place, text);
-        self.book().find(Invariant::Secrets, at, finding);
+        book.find(Invariant::Secrets, at, finding);
     }
 
     /// The forge took a status.
@@ -323,7 +338,9 @@ impl Checks {
         let Book { facts, statuses, .. } = &mut *book;
         let finding = statuses.posted(facts, commit, context, status);
         book.find(Invariant::Statuses, at, finding);
-        book.find(Invariant::Secrets, at, secrets::said("a status", &status.description));
+        if !book.deaf {
+            book.find(Invariant::Secrets, at, secrets::said("a status", &status.description));
+        }
     }
 
     /// The statuses that stand at the end.
@@ -375,6 +392,11 @@ impl Checks {
         self.book().facts.quarantined.contains(commit)
     }
 
+    /// What is said is not searched for secrets.
+    pub(crate) fn deaf(&self) {
+        self.book().deaf = true;
+    }
+
     /// A commit was made.
     pub(crate) fn committed(&self, commit: CommitId, pushed: Pushed) {
         self.book().facts.commits.insert(commit, pushed);
@@ -397,6 +419,12 @@ impl Checks {
     /// A finding of the frame itself.
     pub(crate) fn find(&self, invariant: Invariant, at: Time, breach: Option<String>) {
         self.book().find(invariant, at, Finding::of(breach));
+    }
+
+    /// What has changed so far: effects, and when others touched the world last.
+    pub(crate) fn changes(&self) -> (u64, Option<Time>) {
+        let book = self.book();
+        (book.effects, book.touched)
     }
 
     /// When anybody but us touched the world last.
