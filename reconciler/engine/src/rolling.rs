@@ -58,17 +58,17 @@ impl Rolling {
         let _turn = self.turn.lock().await;
         let members: BTreeSet<&ResourceId> = groups.iter().flat_map(|group| &group.members).collect();
         let health = look_at(world, &members).await;
-        let is_away = |member: &ResourceId| {
-            !health.get(member).copied().unwrap_or(false) && !has(Defect::GroupFromMemory)
-        };
+        let standing = |member: &ResourceId| health.get(member).copied().unwrap_or(Standing::Unseen);
+        let is_away =
+            |member: &ResourceId| standing(member) != Standing::Well && !has(Defect::GroupFromMemory);
         for group in groups {
             let away: Vec<&ResourceId> = {
                 let state = self.state();
                 let others = group.members.iter().filter(|member| *member != id);
                 others.filter(|member| state.changing.contains(*member) || is_away(member)).collect()
             };
-            // One that is away already does not become more so.
-            if !is_away(id) && away.len() + 1 > group.max_unavailable {
+            // One that was seen to be away does not become more so; one that could not be seen may be well.
+            if standing(id) != Standing::Ill && away.len() + 1 > group.max_unavailable {
                 let moving = away.iter().any(|member| self.state().changing.contains(*member));
                 return Entry::Wait { what: its_turn(group, &away), moving };
             }
@@ -109,8 +109,17 @@ fn its_turn(group: &Group, away: &[&ResourceId]) -> String {
     )
 }
 
-/// A fresh look at members, and whether each is well. Who cannot be seen is not.
-async fn look_at(world: &World<'_>, members: &BTreeSet<&ResourceId>) -> BTreeMap<ResourceId, bool> {
+/// How a member was seen just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Well,
+    Ill,
+    /// It counts as away for the others, and as well for itself: unknown never makes room.
+    Unseen,
+}
+
+/// A fresh look at members.
+async fn look_at(world: &World<'_>, members: &BTreeSet<&ResourceId>) -> BTreeMap<ResourceId, Standing> {
     let mut wanted: BTreeMap<KindName, BTreeMap<Name, Value>> = BTreeMap::new();
     for id in members {
         if let Some(resource) = world.desired.resources.get(*id)
@@ -122,11 +131,15 @@ async fn look_at(world: &World<'_>, members: &BTreeSet<&ResourceId>) -> BTreeMap
     let mut health = BTreeMap::new();
     for (kind, wanted) in wanted {
         for (id, seen) in world.look_at_some(&kind, wanted).await {
-            let well = match seen {
-                Seen::Present { state, .. } => (world.engine.kinds[&kind].health)(&state) == Health::Healthy,
-                Seen::Absent | Seen::Unknown(_) => false,
+            let standing = match seen {
+                Seen::Unknown(_) => Standing::Unseen,
+                Seen::Absent => Standing::Ill,
+                Seen::Present { state, .. } => match (world.engine.kinds[&kind].health)(&state) {
+                    Health::Healthy => Standing::Well,
+                    Health::Unhealthy(_) => Standing::Ill,
+                },
             };
-            health.insert(id, well);
+            health.insert(id, standing);
         }
     }
     health

@@ -108,3 +108,13 @@ async fn two_groups_with_a_member_in_common_both_hold() {
     assert!(report(&world, &wanted).await.converged());
     assert!(world.attic().most_down <= 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_cannot_be_seen_lets_nobody_in() {
+    let (world, wanted) = five("reboot-2", 1);
+    // Every look at a member fails from the first change on, and comes back a while later.
+    world.attic().blind_after_change = Some(Duration::from_mins(5));
+    let report = report(&world, &wanted).await;
+    assert!(world.attic().most_down <= 1, "{} at once", world.attic().most_down);
+    assert!(!world.attic().writes.is_empty(), "{report:?}");
+}

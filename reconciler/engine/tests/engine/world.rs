@@ -120,6 +120,9 @@ pub(crate) struct Attic {
     pub(crate) down_until: BTreeMap<Name, Instant>,
     /// The most that were down at once.
     pub(crate) most_down: usize,
+    /// After the first disruptive change nothing can be seen for so long.
+    pub(crate) blind_after_change: Option<Duration>,
+    pub(crate) blind_until: Option<Instant>,
     /// Nothing answers.
     pub(crate) outage: Option<TargetError>,
     /// Looks give nothing, and call it complete.
@@ -207,6 +210,10 @@ impl Kind for Thing {
         tokio::time::sleep(Duration::from_millis(1)).await;
         let mut attic = self.0.attic();
         attic.looks.push((format!("{scope:?}"), wanted.len()));
+        if attic.blind_until.is_some_and(|until| Instant::now() < until) {
+            let error = TargetError::unavailable("looking", "permission check failed");
+            return Look::failed(wanted.keys(), &error);
+        }
         if let Some(error) = &attic.outage {
             return Look::failed(wanted.keys(), error);
         }
@@ -288,6 +295,9 @@ impl Kind for Thing {
             });
             let up = !attic.stay_down.contains(name.as_str());
             if step.risk() == Risk::Disruptive {
+                if let Some(blind) = attic.blind_after_change.take() {
+                    attic.blind_until = Some(Instant::now() + blind);
+                }
                 let until = Instant::now() + attic.reboots_take;
                 attic.down_until.insert(name.clone(), until);
                 let is_down = |(name, (state, _)): &(&Name, &(ThingState, Owner))| {
