@@ -136,7 +136,7 @@ impl<K: Kind> AnyKind for K {
             let mut seen: BTreeMap<Name, Seen<Value>> =
                 look.seen.into_iter().map(|(name, seen)| (name, plain(seen))).collect();
             seen.extend(unreadable);
-            Look { seen, incomplete: look.incomplete, notices: look.notices }
+            Look { seen, incomplete: look.incomplete, failed: look.failed, notices: look.notices }
         })
     }
 

@@ -182,6 +182,8 @@ pub struct Look<S> {
     /// Why the look is not complete: something may carry our mark and not be in `seen`. `None` for a
     /// complete look. Orphans are concluded from complete looks in scope `All` alone.
     pub incomplete: Option<String>,
+    /// Why it failed altogether, with the pause that was asked for.
+    pub failed: Option<TargetError>,
     /// What a person should know: copied marks, objects that claim a name twice.
     pub notices: Vec<String>,
 }
@@ -192,6 +194,7 @@ impl<S> Look<S> {
         Self {
             seen: wanted.into_iter().map(|name| (name.clone(), Seen::Unknown(error.clone()))).collect(),
             incomplete: Some(error.to_string()),
+            failed: Some(error.clone()),
             notices: Vec::new(),
         }
     }

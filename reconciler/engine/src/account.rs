@@ -67,6 +67,7 @@ impl Account<'_> {
         if self.whole && !self.apart {
             // Where not one answer came, it is the whole that is away.
             let silent = match look.seen.values().map(error).collect::<Option<Vec<_>>>() {
+                _ if look.failed.is_some() => look.failed.clone(),
                 Some(errors) if !errors.is_empty() => errors.into_iter().next(),
                 Some(_) => look.incomplete.as_ref().map(|why| TargetError::unavailable("looking", why)),
                 None => None,

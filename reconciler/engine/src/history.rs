@@ -51,8 +51,8 @@ impl Watcher {
     }
 
     /// Lets each of the environments that has no lane go on with the commit that its lane was at last. Where nobody knows
-    /// which that was, with the last one that it converged to; what came after it may then have added things, so that
-    /// nothing is removed that is not named.
+    /// which that was, the last one that it converged to is only looked at: what came after it may have changed and added
+    /// things, which must not be taken back.
     pub(crate) async fn resume(&mut self, environments: &BTreeSet<EnvironmentName>) -> Result<(), TakeError> {
         let without_lane: Vec<EnvironmentName> =
             environments.iter().filter(|name| !self.is_alive(name)).cloned().collect();
@@ -60,7 +60,6 @@ impl Watcher {
             let kept = self.engine.repository.kept(&environment).await.map_err(TakeError::Tree)?;
             let Some(kept) = kept else { continue };
             let begun = self.begun_after(&kept, &environment).await?;
-            let is_known = begun.is_some();
             let last = match begun {
                 Some(begun) => self.desired(&begun, &environment).await?.map(|desired| (begun, desired)),
                 None => None,
@@ -68,7 +67,9 @@ impl Watcher {
             let (commit, desired) = match last {
                 Some(last) => last,
                 None => match self.desired(&kept, &environment).await? {
-                    Some(desired) => (kept, Desired { first: !is_known, ..desired }),
+                    Some(desired) => {
+                        (kept, Desired { pause: desired.pause.or_else(nobody_knows), ..desired })
+                    }
                     None => continue,
                 },
             };
@@ -137,4 +138,9 @@ impl Watcher {
         }
         Ok(None)
     }
+}
+
+/// Why an environment is only looked at after its journal was lost, while the newest commit is not in order.
+fn nobody_knows() -> Option<String> {
+    Some("nobody knows which commit was begun last; push one that is in order".to_owned())
 }

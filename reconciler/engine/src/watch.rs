@@ -200,6 +200,12 @@ impl Watcher {
     async fn refuse(&mut self, commit: &CommitId, headline: &str, whole: &str) -> Result<(), TakeError> {
         warn!(commit = commit.short(), problems = %whole, "the commit is invalid");
         self.set(commit, &Context::Validate, &Status::new(StatusState::Failure, headline)).await?;
+        // What an earlier life had begun of it ends with it.
+        for (pending, context) in self.engine.journal.pending().await? {
+            if pending == *commit && context != Context::Validate {
+                self.set(commit, &context, &Status::new(StatusState::Failure, headline)).await?;
+            }
+        }
         if self.lanes.is_empty() {
             self.resume_newest().await?;
         }
@@ -261,8 +267,16 @@ impl Watcher {
                     self.lanes.get(environment).is_some_and(|lane| lane.has(&commit))
                 }
             };
-            if commit != *newest && !in_work && !has(Defect::PendingForgotten) {
-                self.set(&commit, &context, &Status::superseded(newest)).await?;
+            if commit == *newest || in_work || has(Defect::PendingForgotten) {
+                continue;
+            }
+            // A mirror that is behind, or another process that is ahead: an older commit supersedes nothing.
+            match self.engine.repository.descends(newest, &commit).await {
+                Ok(true) => {}
+                Ok(false) | Err(TargetError::Rejected { .. }) => {
+                    self.set(&commit, &context, &Status::superseded(newest)).await?;
+                }
+                Err(error) => return Err(TakeError::Tree(error)),
             }
         }
         Ok(())

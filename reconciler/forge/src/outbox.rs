@@ -116,6 +116,11 @@ impl Row {
         Self { wanted: status.clone(), number, acknowledged: number, ..self.clone() }
     }
 
+    /// Whether the forge may not know the commit yet.
+    pub fn may_be_unknown(&self, now: i64) -> bool {
+        now.saturating_sub(self.since) < COMMIT_MAY_BE_NEW
+    }
+
     /// Whether nothing was ever posted of it.
     pub fn is_new(&self) -> bool {
         self.posts == 0 && self.acknowledged == 0
@@ -151,7 +156,7 @@ impl Row {
                 Some(_) => asked(*after),
                 None => backoff(60, 3600, row.failures, 1.0),
             },
-            PostError::NoSuchCommit if now.saturating_sub(row.since) < COMMIT_MAY_BE_NEW => 30,
+            PostError::NoSuchCommit if row.may_be_unknown(now) => 30,
             PostError::NoSuchCommit => {
                 row.dropped = Some("the forge does not know the commit".to_owned());
                 0

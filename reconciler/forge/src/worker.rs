@@ -20,6 +20,8 @@ const PACED: Duration = Duration::from_secs(1);
 /// Longer than any pause of the outbox's rules, in seconds.
 const LONGEST_PAUSE: i64 = 2 * 3600;
 
+/// The pause after the forge refused to be read.
+const REFUSED_READING: Duration = Duration::from_secs(30);
 /// The pause after the forge could not be read.
 const READ_AGAIN: Duration = Duration::from_secs(10);
 
@@ -136,8 +138,14 @@ impl<R: Rows, S: Statuses> Worker<R, S> {
                 return Err(PostError::Limited { after: after.or(Some(READ_AGAIN)) });
             }
             Err(error @ PostError::Limited { .. }) => return Err(error),
-            // A forge that does not know the commit yet may call that 404, as if the repository were wrong. What it
-            // says to the post tells them apart.
+            // Who may not read might post over an end that stands: for a while that is waited for. A forge that does not
+            // know the commit yet may answer the same.
+            Err(PostError::Refused { .. } | PostError::Unclear { .. })
+                if due.row.may_be_unknown((self.ways.now)()) =>
+            {
+                return Err(PostError::Limited { after: Some(REFUSED_READING) });
+            }
+            // What the forge says to the post tells these apart.
             Err(
                 PostError::NoSuchCommit
                 | PostError::Refused { .. }

@@ -63,7 +63,7 @@ impl<M: Model> Simulated<M> {
                 self.place.looked(*process, &self.realm, scope, false);
                 self.place.lied(*process, &self.realm, wanted);
                 self.place.told(*process, &self.realm, wanted.keys());
-                Look { seen: BTreeMap::new(), incomplete: None, notices: Vec::new() }
+                Look { seen: BTreeMap::new(), incomplete: None, failed: None, notices: Vec::new() }
             }
             Verdict::ErrorBefore(error) | Verdict::ErrorAfter(error) | Verdict::Zombie { error, .. } => {
                 self.place.unseen(*process);
@@ -301,7 +301,7 @@ impl<M: Model> Kind for Simulated<M> {
             })
             .collect();
         let looks = one_each.iter().map(|one| self.ask(through, Scope::Only, one));
-        let mut whole = Look { seen: BTreeMap::new(), incomplete: None, notices: Vec::new() };
+        let mut whole = Look { seen: BTreeMap::new(), incomplete: None, failed: None, notices: Vec::new() };
         for look in futures_util::future::join_all(looks).await {
             whole.seen.extend(look.seen);
             whole.notices.extend(look.notices);

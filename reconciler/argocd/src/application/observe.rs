@@ -36,7 +36,7 @@ impl Application {
         }
         let waiting: BTreeMap<String, Vec<String>> =
             found.keys().map(|name| (name.clone(), unsettled_children(&found, name))).collect();
-        let mut look = Look { seen: BTreeMap::new(), incomplete: None, notices: Vec::new() };
+        let mut look = Look { seen: BTreeMap::new(), incomplete: None, failed: None, notices: Vec::new() };
         for (name, spec) in wanted {
             let seen = self.foreign_namespace(name, spec).map_or_else(|| Seen::Absent, Seen::Unknown);
             look.seen.insert(name.clone(), seen);

@@ -156,7 +156,7 @@ macro_rules! kind {
                 true
             }
             async fn observe(&self, _: Scope, _: &BTreeMap<Name, $spec>) -> Look<()> {
-                Look { seen: BTreeMap::new(), incomplete: None, notices: Vec::new() }
+                Look { seen: BTreeMap::new(), incomplete: None, failed: None, notices: Vec::new() }
             }
             async fn apply(&self, _: &Name, _: &[NoStep], _: &Secrets, _: &dyn Fence) -> Vec<StepResult> {
                 Vec::new()

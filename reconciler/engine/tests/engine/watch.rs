@@ -24,6 +24,12 @@ fn thing(value: &str) -> String {
     format!("apiVersion: holdfast/v1\nkind: Thing\nmetadata: {{ name: a }}\nspec: {{ value: {value} }}\n")
 }
 
+/// An earlier life converged to a commit.
+fn converged(memory: &Memory, commit: CommitId) {
+    *memory.begun.lock().unwrap() = Some(commit.clone());
+    memory.kept.lock().unwrap().insert(environment(), commit);
+}
+
 struct Service {
     memory: Arc<Memory>,
     world: World,
@@ -162,10 +168,36 @@ async fn a_start_on_an_invalid_commit_goes_on_with_the_one_that_was_begun() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_older_commit_supersedes_no_newer_one() {
+    let service = Service::start(|_| {});
+    service.push('a', "one");
+    service.until(&commit('a'), "success: converged").await;
+    // Another process, that is ahead, has begun `b`; the mirror here is behind.
+    let files = [SITE, ("environments/attic/a.yaml", &thing("two"))];
+    service.memory.push(commit('b'), &files);
+    *service.memory.rewound_to.lock().unwrap() = Some(commit('a'));
+    let context = Context::Environment(EnvironmentName::new("cellar").unwrap());
+    let pending = Status::new(StatusState::Pending, "converging");
+    service.memory.set_status(&commit('b'), &context, &pending).await.unwrap();
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(service.memory.statuses_of(&commit('b')), ["pending: converging"]);
+    service.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_commit_that_ended_the_service_each_time_is_not_read_again() {
     let service = Service::start(|memory| *memory.deaths.lock().unwrap() = 2);
+    let context = Context::Environment(environment());
+    let pending = Status::new(StatusState::Pending, "converging");
+    service.memory.set_status(&commit('a'), &context, &pending).await.unwrap();
     service.push('a', "one");
     service.until(&commit('a'), "failure: the service ended 2 times while it read this commit").await;
+    let of = service.memory.statuses_of(&commit('a'));
+    assert_eq!(
+        of.iter().filter(|status| status.starts_with("failure: the service ended")).count(),
+        2,
+        "{of:?}"
+    );
     *service.memory.deaths.lock().unwrap() = 0;
     service.push('b', "two");
     service.until(&commit('b'), "success: converged").await;
@@ -250,7 +282,7 @@ async fn a_start_on_an_invalid_commit_looks_after_the_last_converged_one() {
     let service = Service::start(|memory| {
         memory.push(commit('a'), &[SITE, ("environments/attic/a.yaml", &thing("one"))]);
         memory.push(commit('b'), &[SITE, ("environments/attic/a.yaml", "kind: [\n")]);
-        memory.kept.lock().unwrap().insert(environment(), commit('a'));
+        converged(memory, commit('a'));
     });
     service.until(&commit('b'), "failure: ").await;
     service.until(&commit('a'), "success: converged").await;
@@ -264,7 +296,7 @@ async fn a_start_on_a_commit_that_goes_backwards_looks_after_the_last_converged_
     let service = Service::start(|memory| {
         memory.push(commit('a'), &[SITE, ("environments/attic/a.yaml", &thing("one"))]);
         memory.push(commit('b'), &[SITE, ("environments/attic/a.yaml", &thing("two"))]);
-        memory.kept.lock().unwrap().insert(environment(), commit('b'));
+        converged(memory, commit('b'));
         *memory.rewound_to.lock().unwrap() = Some(commit('a'));
     });
     service.until(&commit('a'), "failure: held: it does not descend from bbbbbbb").await;
@@ -284,7 +316,8 @@ async fn an_environment_that_left_is_not_taken_up_again_by_a_bad_commit() {
         );
         memory.push(commit('b'), &[SITE, ("environments/attic/a.yaml", &thing("one"))]);
         memory.push(commit('c'), &[SITE, ("environments/attic/a.yaml", "kind: [\n")]);
-        memory.kept.lock().unwrap().extend([(environment(), commit('b')), (left, commit('a'))]);
+        converged(memory, commit('b'));
+        memory.kept.lock().unwrap().insert(left, commit('a'));
     });
     service.until(&commit('b'), "success: converged").await;
     tokio::time::sleep(Duration::from_mins(30)).await;

@@ -235,7 +235,7 @@ impl Kind for Thing {
         }
         let incomplete =
             (attic.second_look_incomplete && all_looks > 1).then(|| "a page was missing".to_owned());
-        Look { seen, incomplete, notices: Vec::new() }
+        Look { seen, incomplete, failed: None, notices: Vec::new() }
     }
 
     async fn apply(

@@ -170,7 +170,7 @@ impl Kind for Host {
         notices.sort();
         // A host that no manifest declares any more is never looked at, in either scope: nothing says where it is. So
         // none is ever an orphan, and that need not be told again with every commit.
-        Look { seen, incomplete: None, notices }
+        Look { seen, incomplete: None, failed: None, notices }
     }
 
     async fn apply(

@@ -110,7 +110,8 @@ impl<'a> View<'a> {
             reads.push(self.read(guest, spec).map(|reading| (guest.vmid, reading)));
         }
         let readings: BTreeMap<Vmid, Reading> = iter(reads).buffer_unordered(AT_ONCE).collect().await;
-        let mut look = Look { seen: BTreeMap::new(), incomplete: self.incomplete(), notices: Vec::new() };
+        let mut look =
+            Look { seen: BTreeMap::new(), incomplete: self.incomplete(), failed: None, notices: Vec::new() };
         let twice = declared_twice(wanted);
         for (name, spec) in wanted {
             let seen = match twice.get(&spec.vmid) {

@@ -145,7 +145,7 @@ impl VaultPolicy {
         reading: Reading,
     ) -> Look<State> {
         let Reading { mut policies, incomplete } = reading;
-        let mut look = Look { seen: BTreeMap::new(), incomplete, notices: Vec::new() };
+        let mut look = Look { seen: BTreeMap::new(), incomplete, failed: None, notices: Vec::new() };
         if own.is_none() {
             look.notices.push("the token of Holdfast may not look itself up, so it cannot tell which policies are its own: allow `read` on `auth/token/lookup-self`".to_owned());
         }

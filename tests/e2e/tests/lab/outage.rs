@@ -222,7 +222,6 @@ async fn a_pause_that_vault_asks_for_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a failed look at a kind of which nothing is wanted does not hand on the pause that was asked for"]
 async fn a_pause_that_a_system_asks_for_is_kept_by_all_who_ask_it() {
     let systems = ["proxmox", "vault", "kubernetes"];
     assert_eq!(asked_too_early(small::write, &small::ENVIRONMENTS, &systems).await, Vec::<String>::new());

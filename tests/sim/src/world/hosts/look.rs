@@ -15,7 +15,7 @@ use super::Hosts;
 use super::machine::{Computer, Node, seconds};
 
 pub(super) fn look(world: &Hosts, realm: &Realm, wanted: &BTreeMap<Name, HostSpec>) -> Look<HostState> {
-    let mut look = Look { seen: BTreeMap::new(), incomplete: None, notices: Vec::new() };
+    let mut look = Look { seen: BTreeMap::new(), incomplete: None, failed: None, notices: Vec::new() };
     for (name, spec) in wanted {
         let seen = match reach(world, "looking at the host", &spec.connection) {
             Err(error) => Seen::Unknown(error),

@@ -148,7 +148,7 @@ impl Model for Cluster {
     }
 
     fn look(&self, realm: &Realm, scope: Scope, wanted: &BTreeMap<Name, Spec>) -> Look<State> {
-        let mut look = Look { seen: BTreeMap::new(), incomplete: None, notices: Vec::new() };
+        let mut look = Look { seen: BTreeMap::new(), incomplete: None, failed: None, notices: Vec::new() };
         for (name, spec) in wanted {
             let seen = Self::elsewhere(name, spec).map_or(Seen::Absent, Seen::Unknown);
             look.seen.insert(name.clone(), seen);

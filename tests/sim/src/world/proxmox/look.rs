@@ -41,7 +41,7 @@ pub(super) fn look(
             read.insert(*vmid, take(world, realm, scope, (*vmid, guest), spec));
         }
     }
-    let mut look = Look { seen: BTreeMap::new(), incomplete: None, notices: Vec::new() };
+    let mut look = Look { seen: BTreeMap::new(), incomplete: None, failed: None, notices: Vec::new() };
     for (name, spec) in wanted {
         let names = &numbers[&spec.vmid.into()];
         let seen = if names.len() == 1 { one(realm, name, spec, &read) } else { twice(spec, names) };

@@ -200,7 +200,7 @@ impl Model for Vault {
         if let Err(error) = self.answers("listing the policies of vault") {
             return Look::failed(wanted.keys(), &error);
         }
-        let mut look = Look { seen: BTreeMap::new(), incomplete: None, notices: Vec::new() };
+        let mut look = Look { seen: BTreeMap::new(), incomplete: None, failed: None, notices: Vec::new() };
         for name in wanted.keys() {
             look.seen.insert(name.clone(), self.seen(realm, name.as_str()));
         }
