@@ -67,9 +67,10 @@ impl Watcher {
             let (commit, desired) = match last {
                 Some(last) => last,
                 None => match self.desired(&kept, &environment).await? {
-                    Some(desired) => {
-                        (kept, Desired { pause: desired.pause.or_else(nobody_knows), ..desired })
-                    }
+                    Some(desired) => (
+                        kept,
+                        Desired { pause: desired.pause.or_else(|| Some(NOBODY_KNOWS.to_owned())), ..desired },
+                    ),
                     None => continue,
                 },
             };
@@ -141,6 +142,4 @@ impl Watcher {
 }
 
 /// Why an environment is only looked at after its journal was lost, while the newest commit is not in order.
-fn nobody_knows() -> Option<String> {
-    Some("nobody knows which commit was begun last; push one that is in order".to_owned())
-}
+const NOBODY_KNOWS: &str = "nobody knows which commit was begun last; push one that is in order";

@@ -43,8 +43,11 @@ struct Runs {
     /// Whether those of a commit are first ones, which remove nothing.
     first: BTreeMap<(u8, EnvironmentName, CommitId), bool>,
     /// What matched last, whether as a first run has it, and the changes until then.
-    matched: BTreeMap<EnvironmentName, (CommitId, bool, (u64, Option<Time>))>,
+    matched: BTreeMap<EnvironmentName, Matched>,
 }
+
+/// A commit that was found matched, whether as a first run has it, and the changes until then.
+type Matched = (CommitId, bool, (u64, Option<Time>));
 
 /// How an environment compares with what is wanted of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast_core::kind::Risk;
 
-use super::{Effect, Facts, Finding, How, known};
+use super::{Effect, Facts, Finding, How};
 use crate::model::{Object, Time};
 use crate::wire::Port;
 
@@ -45,12 +45,6 @@ impl Groups {
         if actor.risk < Risk::Disruptive {
             return Finding::Silent;
         }
-        let unseen = self.unseen.get(&(actor.process, effect.port));
-        if known::GATE_OPENS_UNSEEN
-            && unseen.is_some_and(|at| effect.at.saturating_sub(*at) < Time::from_secs(30))
-        {
-            return Finding::Silent;
-        }
         let environment = &actor.id.environment;
         let commit = facts.acts_for(actor.process, environment);
         let Some(desired) = commit.and_then(|commit| facts.desired(commit, environment)) else {
@@ -71,7 +65,6 @@ impl Groups {
                     let object = if *port == effect.port { effect.before.get(*key) } else { Some(*object) };
                     object.is_some_and(|object| {
                         !object.healthy
-                            && !known::boots(*port, object)
                             && facts
                                 .owner(object)
                                 .is_some_and(|id| id != actor.id && group.members.contains(&id))

@@ -17,7 +17,7 @@ pub(super) fn wrong(facts: &Facts, process: u8, id: &ResourceId, what: &str) -> 
     if facts.desired(mine, &id.environment).is_some_and(|desired| desired.pause.is_some()) {
         return Some(format!("`{what}` was done for {}, which pauses the site", mine.short()));
     }
-    if known::RESUMES_OLDER && facts.head_is_bad() && (facts.shared || facts.journal_was_lost) {
+    if known::RESUMES_OLDER && facts.head_is_bad() && facts.shared {
         return None;
     }
     let begun = facts.begun.get(&id.environment).filter(|begun| *begun != mine)?;

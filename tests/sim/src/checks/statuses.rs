@@ -46,8 +46,7 @@ impl Statuses {
     /// Nothing is left pending.
     pub(super) fn end(&self, facts: &Facts) -> Vec<Finding> {
         let of = |((commit, context), status): (&(CommitId, Context), &Status)| {
-            let masked = (known::TWO_POST && facts.shared)
-                || (known::QUARANTINE_LEAVES && facts.quarantined.contains(commit));
+            let masked = known::TWO_POST && facts.shared;
             let pending = status.state == StatusState::Pending && !masked;
             Finding::of(pending.then(|| {
                 format!("{} {context:?} is left at `pending: {}`", commit.short(), status.description)
