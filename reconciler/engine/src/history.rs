@@ -9,6 +9,7 @@ use holdfast_core::kind::TargetError;
 use holdfast_core::planted::{Defect, has};
 use tracing::{info, warn};
 
+use crate::Engine;
 use crate::lane::{Lane, Wanted};
 use crate::ports::{Context, Refused};
 use crate::watch::{TakeError, Watcher};
@@ -57,7 +58,7 @@ impl Watcher {
         let without_lane: Vec<EnvironmentName> =
             environments.iter().filter(|name| !self.is_alive(name)).cloned().collect();
         for environment in without_lane {
-            let kept = self.engine.repository.kept(&environment).await.map_err(TakeError::Tree)?;
+            let kept = last_converged(&self.engine, &environment).await?;
             let Some(kept) = kept else { continue };
             let begun = self.begun_after(&kept, &environment).await?;
             let last = match begun {
@@ -75,7 +76,8 @@ impl Watcher {
                 },
             };
             info!(environment = %environment, commit = commit.short(), "the last commit that was begun is looked after");
-            self.converge(&environment, Wanted { commit, desired: Arc::new(desired) });
+            let begun = self.begun_in(&environment).await?;
+            self.converge(&environment, Wanted { commit, desired: Arc::new(desired), begun });
         }
         Ok(())
     }
@@ -87,11 +89,7 @@ impl Watcher {
         environment: &EnvironmentName,
     ) -> Result<Option<CommitId>, TakeError> {
         let Some(begun) = self.engine.journal.begun(environment).await? else { return Ok(None) };
-        match self.engine.repository.descends(kept, &begun).await {
-            Ok(descends) => Ok(Some(begun).filter(|_| descends)),
-            Err(TargetError::Rejected { .. }) => Ok(None),
-            Err(error) => Err(TakeError::Tree(error)),
-        }
+        Ok(if self.comes_before(kept, &begun).await? { Some(begun) } else { None })
     }
 
     /// What a commit that was in order once wants of an environment.
@@ -109,35 +107,58 @@ impl Watcher {
     pub(crate) async fn goes_back_from(
         &self,
         commit: &CommitId,
-        environment: &EnvironmentName,
         kept: Option<&CommitId>,
+        begun: &BTreeSet<CommitId>,
         rewind: &BTreeSet<CommitId>,
     ) -> Result<Option<(CommitId, &'static str)>, TakeError> {
-        let repository = &self.engine.repository;
         if let Some(kept) = kept.filter(|kept| !rewind.contains(*kept))
-            && !repository.descends(kept, commit).await.map_err(TakeError::Tree)?
+            && !self.comes_before(kept, commit).await?
             && !has(Defect::RewindTaken)
         {
             return Ok(Some((kept.clone(), "the last one converged")));
         }
-        let context = Context::Environment(environment.clone());
-        let pending = self.engine.journal.pending().await?;
-        let begun = pending.into_iter().filter(|(_, about)| *about == context).map(|(begun, _)| begun);
-        let wanted = self.lanes.get(environment).and_then(Lane::wanted);
-        let last = self.engine.journal.begun(environment).await?;
-        for begun in
-            begun.chain(wanted).chain(last).filter(|begun| begun != commit && !rewind.contains(begun))
-        {
-            match repository.descends(commit, &begun).await {
-                Ok(true) if !has(Defect::RewindTaken) => {
-                    return Ok(Some((begun, "a later one that was begun")));
-                }
-                // One that nobody has any more is no successor.
-                Ok(_) | Err(TargetError::Rejected { .. }) => {}
-                Err(error) => return Err(TakeError::Tree(error)),
+        for begun in begun.iter().filter(|begun| *begun != commit && !rewind.contains(*begun)) {
+            if self.comes_before(commit, begun).await? && !has(Defect::RewindTaken) {
+                return Ok(Some((begun.clone(), "a later one that was begun")));
             }
         }
         Ok(None)
+    }
+
+    /// All that was begun in an environment and may have changed it: what its lane is at, what waits for its end, the
+    /// last run.
+    pub(crate) async fn begun_in(
+        &self,
+        environment: &EnvironmentName,
+    ) -> Result<BTreeSet<CommitId>, TakeError> {
+        let context = Context::Environment(environment.clone());
+        let pending = self.engine.journal.pending().await?;
+        let pending = pending.into_iter().filter(|(_, about)| *about == context).map(|(begun, _)| begun);
+        let wanted = self.lanes.get(environment).and_then(Lane::wanted);
+        let last = self.engine.journal.begun(environment).await?;
+        Ok(pending.chain(wanted).chain(last).collect())
+    }
+
+    /// Whether the second commit descends from the first. One that the repository does not have any more comes before
+    /// nothing.
+    pub(crate) async fn comes_before(&self, old: &CommitId, new: &CommitId) -> Result<bool, TakeError> {
+        match self.engine.repository.descends(old, new).await {
+            Ok(descends) => Ok(descends),
+            Err(TargetError::Rejected { .. }) => Ok(false),
+            Err(error) => Err(TakeError::Tree(error)),
+        }
+    }
+}
+
+/// The last commit that an environment converged to: the journal's word where it has one, which all processes share, and
+/// else the mirror's, which outlives a journal.
+pub(crate) async fn last_converged(
+    engine: &Engine,
+    environment: &EnvironmentName,
+) -> Result<Option<CommitId>, TakeError> {
+    match engine.journal.converged(environment).await? {
+        Some(converged) => Ok(Some(converged)),
+        None => engine.repository.kept(environment).await.map_err(TakeError::Tree),
     }
 }
 

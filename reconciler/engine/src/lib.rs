@@ -22,6 +22,7 @@ pub mod run;
 mod said;
 pub mod scrubbed;
 mod secrets;
+mod turn;
 pub mod watch;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use holdfast_core::desired::Desired;
 use holdfast_core::ident::{CommitId, KindName, ResourceId};
 use holdfast_core::report::{Outcome, Report};
 use tokio::time::Instant;
@@ -22,11 +23,13 @@ const LONGEST: Duration = Duration::from_hours(24);
 #[derive(Debug, Default)]
 pub struct Past {
     /// The resources of the last converged run.
-    pub(crate) known: BTreeSet<ResourceId>,
-    /// The epoch of the last run.
-    pub(crate) epoch: Option<Epoch>,
-    /// What was removed for the present commit.
+    known: BTreeSet<ResourceId>,
+    /// For which hold of the lease and which commit all this is remembered.
+    pub(crate) of: Option<(Epoch, CommitId)>,
+    /// What was removed for the present commit, or was about to be.
     pub(crate) removed: BTreeSet<ResourceId>,
+    /// What of that may be there still.
+    leaving: BTreeSet<ResourceId>,
     /// Kinds of which nothing was left, and the commit at which that was found first.
     emptied: BTreeMap<KindName, CommitId>,
     /// When drift of a resource was corrected, the last times.
@@ -39,22 +42,39 @@ pub(crate) fn past_of(past: &Mutex<Past>) -> MutexGuard<'_, Past> {
 }
 
 impl Past {
+    /// Where the last converged run is known.
     pub fn new(known: BTreeSet<ResourceId>) -> Self {
         Self { known, ..Self::default() }
     }
 
     /// A new commit begins.
     pub(crate) fn new_commit(&mut self) {
-        self.removed.clear();
         self.corrected.clear();
     }
 
-    /// Notes what a run removed: it counts for the brake, and nobody is astonished that it is gone.
-    pub(crate) fn removed<'a>(&mut self, ids: impl Iterator<Item = &'a ResourceId>) {
-        for id in ids {
-            self.known.remove(id);
-            self.removed.insert(id.clone());
-        }
+    /// Takes over what the journal remembers: another process may have had the environment meanwhile.
+    pub(crate) fn recall(
+        &mut self,
+        of: (Epoch, CommitId),
+        known: BTreeSet<ResourceId>,
+        removed: BTreeSet<ResourceId>,
+    ) {
+        (self.of, self.known) = (Some(of), known);
+        self.leaving.clone_from(&removed);
+        self.removed = removed;
+    }
+
+    /// Notes what is about to be removed: it counts for the brake, and nobody is astonished if it is gone.
+    pub(crate) fn removing(&mut self, id: &ResourceId) {
+        self.known.remove(id);
+        self.removed.insert(id.clone());
+        self.leaving.insert(id.clone());
+    }
+
+    /// What may be there, as far as anybody knows. What was on its way out and is wanted again may be missing.
+    pub(crate) fn known(&self, desired: &Desired) -> BTreeSet<ResourceId> {
+        let leaving = self.leaving.iter().filter(|id| !desired.resources.contains_key(*id));
+        self.known.iter().chain(leaving).cloned().collect()
     }
 
     /// Notes of which kinds nothing was left, for the run of a commit.
@@ -75,13 +95,8 @@ impl Past {
     /// Notes how a run ended. `drift`: the environment had converged to this commit before.
     pub(crate) fn ended(&mut self, report: &Report, drift: bool, interval: Duration, now: Instant) {
         if report.converged() {
-            let removed = |outcome: &Outcome| matches!(outcome, Outcome::Removed(_));
-            self.known = report
-                .outcomes
-                .iter()
-                .filter(|(_, outcome)| !removed(outcome))
-                .map(|(id, _)| id.clone())
-                .collect();
+            self.known = report.there().cloned().collect();
+            self.leaving.clear();
             self.emptied.clear();
         }
         if !drift {

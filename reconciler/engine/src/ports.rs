@@ -129,7 +129,8 @@ pub trait Journal: Send + Sync {
     ) -> BoxFuture<'a, Result<Option<Epoch>, JournalError>>;
 
     /// Notes, durably, that a commit is about to be read or planned, and gives how often that was begun and never
-    /// ended: a commit that takes the process with it each time is poison.
+    /// ended: a commit that takes the process with it each time is poison. After a day without one this is forgotten:
+    /// power cuts and kills may fall into the same moment by chance.
     fn attempt<'a>(&'a self, commit: &'a CommitId) -> BoxFuture<'a, Result<u32, JournalError>>;
 
     /// Notes that it ended, however it did.
@@ -141,6 +142,27 @@ pub trait Journal: Send + Sync {
         &'a self,
         environment: &'a EnvironmentName,
     ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>>;
+
+    /// Notes, durably, that a resource is about to be removed because a commit does not declare it: nobody is astonished
+    /// any more if it is gone ([`Journal::known`]). What was noted for another commit of the environment is forgotten.
+    fn removing<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        id: &'a ResourceId,
+    ) -> BoxFuture<'a, Result<(), JournalError>>;
+
+    /// What [`Journal::removing`] noted for a commit: it counts for the prune brake, whoever removed it.
+    fn removed<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+        commit: &'a CommitId,
+    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>>;
+
+    /// The commit of the last run of an environment that converged.
+    fn converged<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<CommitId>, JournalError>>;
 
     /// The commit of the newest run of an environment, whatever became of it.
     fn begun<'a>(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::any_kind::PlannedStep;
 use holdfast_core::ident::{KindName, ResourceId};
-use holdfast_core::kind::{Owner, Seen, TargetError};
+use holdfast_core::kind::{Owner, Seen, TargetError, chain};
 use holdfast_core::plan::{Action, Hold, Plan, decide, decide_orphan, orphans};
 use holdfast_core::planted::{Defect, has};
 use holdfast_core::report::Outcome;
@@ -18,10 +18,13 @@ use crate::chance::Backoff;
 use crate::execute::first_failure;
 use crate::guard::guarded;
 use crate::observe::World;
+use crate::past::past_of;
+use crate::run::Job;
 
 /// Removes what the plan says. Gives the outcome of each, the holds among them.
 pub(crate) async fn remove(
     world: &World<'_>,
+    job: &Job,
     plan: &Plan,
     stop: &CancellationToken,
 ) -> BTreeMap<ResourceId, Outcome> {
@@ -55,7 +58,7 @@ pub(crate) async fn remove(
         let agreed =
             second.contains(id) && owner(world.observed().seen.get(id)) == first_owners.get(id).cloned();
         let outcome = if agreed {
-            remove_one(world, id).await
+            remove_one(world, job, id).await
         } else {
             let error = TargetError::unavailable("removing it", "two looks at it did not agree");
             Outcome::Held(Hold::Unseen(error))
@@ -122,7 +125,7 @@ fn owner(seen: Option<&Seen<serde_json::Value>>) -> Option<Owner> {
     }
 }
 
-async fn remove_one(world: &World<'_>, id: &ResourceId) -> Outcome {
+async fn remove_one(world: &World<'_>, job: &Job, id: &ResourceId) -> Outcome {
     let kinds = &world.engine.kinds;
     let action = decide_orphan(world.environment, kinds, world.desired, &world.observed(), id);
     let steps: Vec<PlannedStep> = match action {
@@ -137,6 +140,11 @@ async fn remove_one(world: &World<'_>, id: &ResourceId) -> Outcome {
             "there is no connection for it",
         )));
     };
+    if let Err(error) = world.engine.journal.removing(&job.commit, id).await {
+        let error = TargetError::unavailable("removing it", chain(&error));
+        return Outcome::Held(Hold::Unseen(error));
+    }
+    past_of(&job.past).removing(id);
     let none = Secrets::default();
     let results = match guarded("removing it", target.apply(&id.name, &steps, &none, &world.fence)).await {
         Ok(results) => results,

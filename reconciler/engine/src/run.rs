@@ -72,7 +72,7 @@ pub enum End {
 /// Where the journal cannot be written: a run that nobody could account for is not begun.
 #[tracing::instrument(name = "run", skip_all, fields(environment = %job.environment, commit = job.commit.short()))]
 pub async fn run(engine: &Engine, job: &Job, stop: &CancellationToken) -> Result<End, JournalError> {
-    let Job { environment, commit, desired, epoch, why, drift: _, past } = job;
+    let Job { environment, commit, desired, epoch, why, drift: _, past: _ } = job;
     let world = World::new(engine, environment, desired, Some(*epoch));
     let mut tally = Tally::default();
     let mut journal_entry = None;
@@ -99,9 +99,7 @@ pub async fn run(engine: &Engine, job: &Job, stop: &CancellationToken) -> Result
             Executed::Done(outcomes) => outcomes,
             Executed::Stopped => return Ok(End::Stopped),
         };
-        outcomes.extend(remove(&world, &plan, stop).await);
-        let removed = outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Removed(_)));
-        past_of(past).removed(removed.map(|(id, _)| id));
+        outcomes.extend(remove(&world, job, &plan, stop).await);
         if stop.is_cancelled() {
             return Ok(End::Stopped);
         }
@@ -133,7 +131,9 @@ fn restrain(world: &World<'_>, job: &Job) {
     let mut past = past_of(&job.past);
     let mut observed = world.observed();
     let believed = past.believed(&job.commit);
-    let doubted = doubt(&job.environment, &job.desired, &past.known, &believed, &mut observed);
+    // What no connection is configured for any more is nobody's business.
+    observed.known = past.known(&job.desired).into_iter().filter(|id| world.target(id).is_some()).collect();
+    let doubted = doubt(&job.environment, &job.desired, &believed, &mut observed);
     past.doubted(doubted, &job.commit);
     let reported = (job.drift && job.desired.drift.mode == DriftMode::Report)
         .then(|| "drift is only reported here".to_owned());

@@ -115,6 +115,29 @@ impl Journal for ScrubbedJournal {
         self.inner.known(environment)
     }
 
+    fn removing<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        id: &'a ResourceId,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        self.inner.removing(commit, id)
+    }
+
+    fn removed<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+        commit: &'a CommitId,
+    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
+        self.inner.removed(environment, commit)
+    }
+
+    fn converged<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<CommitId>, JournalError>> {
+        self.inner.converged(environment)
+    }
+
     fn begun<'a>(
         &'a self,
         environment: &'a EnvironmentName,

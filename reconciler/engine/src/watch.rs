@@ -18,6 +18,7 @@ use tracing::{debug, error, info, warn};
 use crate::Engine;
 use crate::chance::Backoff;
 use crate::guard::guarded;
+use crate::history::last_converged;
 use crate::lane::{Goal, Lane, Wanted, lane};
 use crate::ports::{Context, JournalError, Refused};
 
@@ -221,9 +222,10 @@ impl Watcher {
         rewind: &BTreeSet<CommitId>,
     ) -> Result<(), TakeError> {
         let context = Context::Environment(environment.clone());
-        let kept = self.engine.repository.kept(environment).await.map_err(TakeError::Tree)?;
+        let kept = last_converged(&self.engine, environment).await?;
         desired.first = kept.is_none();
-        let back = self.goes_back_from(commit, environment, kept.as_ref(), rewind).await?;
+        let begun = self.begun_in(environment).await?;
+        let back = self.goes_back_from(commit, kept.as_ref(), &begun, rewind).await?;
         if let Some((from, what)) = back {
             let text = format!(
                 "held: it does not descend from {}, {what}; push one that does, or list that one under `rewind:`",
@@ -235,7 +237,7 @@ impl Watcher {
         let status =
             Status::new(StatusState::Pending, format!("converging {}", count(own(&desired), "resource")));
         self.set(commit, &context, &status).await?;
-        self.converge(environment, Wanted { commit: commit.clone(), desired: Arc::new(desired) });
+        self.converge(environment, Wanted { commit: commit.clone(), desired: Arc::new(desired), begun });
         Ok(())
     }
 
@@ -271,12 +273,8 @@ impl Watcher {
                 continue;
             }
             // A mirror that is behind, or another process that is ahead: an older commit supersedes nothing.
-            match self.engine.repository.descends(newest, &commit).await {
-                Ok(true) => {}
-                Ok(false) | Err(TargetError::Rejected { .. }) => {
-                    self.set(&commit, &context, &Status::superseded(newest)).await?;
-                }
-                Err(error) => return Err(TakeError::Tree(error)),
+            if !self.comes_before(newest, &commit).await? {
+                self.set(&commit, &context, &Status::superseded(newest)).await?;
             }
         }
         Ok(())

@@ -4,11 +4,21 @@ CREATE TABLE environments (
     holder     TEXT,             -- the process that has it
     epoch      INTEGER NOT NULL, -- how often it changed hands
     expires_at INTEGER NOT NULL,
-    known      TEXT              -- JSON: the resources of the last converged run
+    known      TEXT,             -- JSON: the resources of the last converged run
+    converged  TEXT              -- the commit of the last converged run
 );
 
 -- Commits that were begun to be read and never ended: each time the process died.
 CREATE TABLE attempts (
     commit_id TEXT    PRIMARY KEY,
-    count     INTEGER NOT NULL
+    count     INTEGER NOT NULL,
+    begun_at  INTEGER NOT NULL
+);
+
+-- What was removed, or was about to be, because the newest commit of an environment does not declare it.
+CREATE TABLE removals (
+    environment TEXT NOT NULL,
+    commit_id   TEXT NOT NULL,
+    resource    TEXT NOT NULL,
+    PRIMARY KEY (environment, commit_id, resource)
 );

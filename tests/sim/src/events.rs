@@ -126,10 +126,6 @@ pub fn draw(seed: u64, workload: &Workload) -> (Vec<(Time, Event)>, Time) {
             (one.make)(&mut chance, at, end, &mut events);
         }
     }
-    // 25 November 2026: what is kept stands in each machine's mirror alone, and two of them may disagree.
-    if events.iter().any(|(_, event)| *event == Event::SecondStarts) {
-        events.retain(|(_, event)| !matches!(event, Event::Rewrite));
-    }
     events.sort_by_key(|(at, _)| *at);
     (events, end)
 }

@@ -220,6 +220,7 @@ fn engine(
 ) -> Engine {
     let noted = NotedJournal {
         mirror: home.machines[machine].mirror.clone(),
+        store: home.journal.clone(),
         inner: journal.clone(),
         checks: home.checks.clone(),
         truth: truth.clone(),

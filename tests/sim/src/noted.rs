@@ -16,6 +16,7 @@ use tracing::field::{Field, Visit};
 use tracing::span;
 
 use crate::checks::Checks;
+use crate::ports::journal::Store;
 use crate::ports::repository::Mirror;
 use crate::truth::Truth;
 use crate::wire::Wire;
@@ -29,6 +30,7 @@ pub(crate) struct NotedJournal {
     pub(crate) checks: Checks,
     pub(crate) truth: Truth,
     pub(crate) mirror: Mirror,
+    pub(crate) store: Store,
     pub(crate) process: u8,
 }
 
@@ -100,6 +102,29 @@ impl Journal for NotedJournal {
         self.inner.known(environment)
     }
 
+    fn removing<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        id: &'a ResourceId,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        self.inner.removing(commit, id)
+    }
+
+    fn removed<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+        commit: &'a CommitId,
+    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
+        self.inner.removed(environment, commit)
+    }
+
+    fn converged<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<CommitId>, JournalError>> {
+        self.inner.converged(environment)
+    }
+
     fn begun<'a>(
         &'a self,
         environment: &'a EnvironmentName,
@@ -115,7 +140,8 @@ impl Journal for NotedJournal {
         Box::pin(async move {
             let run = self.inner.run_started(commit, plan).await?;
             self.checks.run_started(self.process, commit, plan);
-            let first = !self.mirror.kept().contains_key(&plan.environment);
+            let kept = self.mirror.kept().contains_key(&plan.environment);
+            let first = !kept && self.store.converged(&plan.environment).is_none();
             self.truth.run_started(self.process, commit, &plan.environment, first);
             Ok(run)
         })

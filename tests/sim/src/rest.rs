@@ -163,8 +163,6 @@ async fn unlike(
     let fits = match &standing {
         Standing::Matches if overtaken => true,
         Standing::Matches => (may_match || meddled) && status.state == StatusState::Success,
-        // 25 November 2026: what Holdfast removed itself is doubted when it is wanted again.
-        Standing::Moving(_) if status.description.contains("that were here is there any more") => true,
         // What drifts back again and again is corrected in its time.
         Standing::Held(held) if held.iter().any(|line| line.contains("drifts back")) => false,
         // What drifts after a success is told elsewhere: the commit keeps it.
@@ -173,10 +171,12 @@ async fn unlike(
         Standing::Held(held) => {
             is_held(held) && matches!(status.state, StatusState::Failure | StatusState::Error)
         }
-        Standing::Moving(lines) => {
+        // What somebody did to one of a group, or to a guest, may keep the rest of the group, or its host, from moving.
+        Standing::Moving { held, .. } if meddled && !held.is_empty() => status.state == StatusState::Failure,
+        Standing::Moving { to_do, .. } => {
             // What a system refuses to do stays to be done.
             status.state == StatusState::Failure
-                && expectation.holds.iter().any(|phrase| lines.iter().any(|line| line.contains(phrase)))
+                && expectation.holds.iter().any(|phrase| to_do.iter().any(|line| line.contains(phrase)))
         }
     };
     (!fits).then(|| {

@@ -56,8 +56,8 @@ pub enum Standing {
     Matches,
     /// Nothing is to be done, since this is held.
     Held(Vec<String>),
-    /// Something is to be done, or on its way.
-    Moving(Vec<String>),
+    /// Something is to be done, or on its way; and what is held beside that.
+    Moving { to_do: Vec<String>, held: Vec<String> },
 }
 
 impl Truth {
@@ -130,7 +130,7 @@ impl Truth {
             }
         }
         if !to_do.is_empty() {
-            Standing::Moving(to_do)
+            Standing::Moving { to_do, held }
         } else if held.is_empty() {
             Standing::Matches
         } else {
@@ -205,7 +205,7 @@ impl Truth {
             Standing::Matches => None,
             _ if touched => return,
             // What the first run left as it was is told, and no failure.
-            Standing::Held(what) | Standing::Moving(what) => Some(format!(
+            Standing::Held(what) | Standing::Moving { to_do: what, held: _ } => Some(format!(
                 "{} of {environment} is called a success, and it is not: {}",
                 commit.short(),
                 what.join("; ")

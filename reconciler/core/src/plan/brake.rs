@@ -23,13 +23,9 @@ pub(super) fn brake(
 ) {
     let kinds: BTreeSet<KindName> = items.iter().map(|item| item.id.kind.clone()).collect();
     for kind in kinds {
-        let going = |item: &Item| {
-            item.id.kind == kind
-                && matches!(item.action, Action::Delete(_))
-                && desired.farewell(&item.id) != Farewell::Named
-        };
-        let gone: BTreeSet<&ResourceId> =
-            observed.restraint.removed.iter().filter(|id| id.kind == kind).collect();
+        let counts = |id: &ResourceId| id.kind == kind && desired.farewell(id) != Farewell::Named;
+        let going = |item: &Item| counts(&item.id) && matches!(item.action, Action::Delete(_));
+        let gone: BTreeSet<&ResourceId> = observed.restraint.removed.iter().filter(|id| counts(id)).collect();
         let present = observed
             .seen
             .iter()

@@ -42,6 +42,8 @@ pub struct Observed {
     pub stamps: BTreeMap<SecretRef, Result<Stamp, TargetError>>,
     /// What a person should know: copied marks and the like.
     pub notices: BTreeSet<String>,
+    /// What the environment held when it converged last, as far as anybody knows.
+    pub known: BTreeSet<ResourceId>,
     /// What may not be done just now, whatever is wanted.
     pub restraint: Restraint,
 }
@@ -224,6 +226,7 @@ fn plan_removals(
         })
         .filter(|item| item.action != Action::Keep)
         .collect();
+    items.extend(plausible::out_of_sight(environment, desired, observed));
     brake::brake(environment, desired, observed, &mut items);
     for item in &mut items {
         let action = std::mem::replace(&mut item.action, Action::Keep);

@@ -1,8 +1,9 @@
-//! Plausibility: an answer that says that everything is gone is doubted before it is believed.
+//! Plausibility: an answer that says that everything is gone is doubted before it is believed, and what cannot be seen
+//! is not gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Observed;
+use super::{Action, Hold, Item, Observed};
 use crate::desired::Desired;
 use crate::ident::{EnvironmentName, KindName, ResourceId};
 use crate::kind::{Seen, TargetError};
@@ -11,18 +12,17 @@ use crate::planted::{Defect, has};
 /// With fewer, that all are gone at once is nothing strange.
 const MANY: usize = 3;
 
-/// The kinds of which several were there when the environment converged last (`known`), are wanted still, and of
+/// The kinds of which several were there when the environment converged last, are wanted still, and of
 /// which not one is there any more: a list that came back empty looks like this. All of them are unknown then,
 /// unless `believed` holds the kind.
 pub fn doubt(
     environment: &EnvironmentName,
     desired: &Desired,
-    known: &BTreeSet<ResourceId>,
     believed: &BTreeSet<KindName>,
     observed: &mut Observed,
 ) -> BTreeSet<KindName> {
     let mut gone: BTreeMap<KindName, usize> = BTreeMap::new();
-    for id in known.iter().map(|id| desired.known_as(id)) {
+    for id in observed.known.iter().map(|id| desired.known_as(id)) {
         if id.environment == *environment
             && desired.resources.contains_key(id)
             && matches!(observed.seen.get(id), Some(Seen::Absent))
@@ -52,4 +52,20 @@ pub fn doubt(
         }
     }
     gone.into_keys().collect()
+}
+
+/// What was there when the environment converged last, is declared no more, and is of a kind that could not be seen
+/// whole: it may still stand there, so that the commit is not done yet.
+pub(super) fn out_of_sight<'a>(
+    environment: &'a EnvironmentName,
+    desired: &'a Desired,
+    observed: &'a Observed,
+) -> impl Iterator<Item = Item> + 'a {
+    let known: BTreeSet<&ResourceId> = observed.known.iter().map(|id| desired.known_as(id)).collect();
+    known.into_iter().filter_map(move |id| {
+        let why = observed.incomplete.get(&id.kind)?;
+        let is_gone_from_here = id.environment == *environment && !desired.resources.contains_key(id);
+        let error = TargetError::unavailable("whether it is still there is not known", why);
+        is_gone_from_here.then(|| Item { id: id.clone(), action: Action::Hold(Hold::Unseen(error)) })
+    })
 }

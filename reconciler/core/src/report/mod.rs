@@ -134,6 +134,12 @@ impl Report {
         self.outcomes.values().all(is_well)
     }
 
+    /// What is there, or is to be: all but what was removed.
+    pub fn there(&self) -> impl Iterator<Item = &ResourceId> {
+        let removed = |outcome: &Outcome| matches!(outcome, Outcome::Removed(_));
+        self.outcomes.iter().filter(move |(_, outcome)| !removed(outcome)).map(|(id, _)| id)
+    }
+
     /// Whether nothing is wrong but that something has to wait for its time.
     pub fn rests(&self) -> bool {
         let bides = |outcome: &Outcome| matches!(outcome, Outcome::Held(Hold::NotNow(_)));

@@ -1,8 +1,10 @@
 //! What a lane promises: the newest commit wins, and every commit gets its word.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::memory::Memory;
 use crate::world::{World, commit, desired, engine, environment, id};
 use holdfast_core::desired::Desired;
 use holdfast_core::kind::{Owner, TargetError};
@@ -12,7 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 fn wanted(digit: char, desired: Desired) -> Goal {
-    Goal::Converge(Wanted { commit: commit(digit), desired: Arc::new(desired) })
+    Goal::Converge(Wanted { commit: commit(digit), desired: Arc::new(desired), begun: BTreeSet::new() })
 }
 
 /// Lets the lane work until `done` says so, for an hour of its clock at most.
@@ -172,4 +174,55 @@ async fn who_slept_while_another_process_began_a_newer_commit_does_not_carry_out
     assert_eq!(world.attic().writes, ["a=1"]);
     shutdown.cancel();
     running.await.unwrap();
+}
+
+/// Runs a lane for a while over a world with an object of ours that no manifest declares, and gives the writes and what
+/// was told of commit `a`.
+async fn wakes(prepare: impl FnOnce(&Memory), begun: &[char]) -> (Vec<String>, Vec<String>) {
+    let world = World::default();
+    world.put("left", "1", Owner::Ours(id("left")));
+    let (engine, memory) = engine(&world);
+    for digit in ['a', 'b'] {
+        memory.push(commit(digit), &[]);
+    }
+    prepare(&memory);
+    let goal = Goal::Converge(Wanted {
+        commit: commit('a'),
+        desired: Arc::new(desired(&[("a", json!({ "value": "1" }), &[])])),
+        begun: begun.iter().map(|digit| commit(*digit)).collect(),
+    });
+    let (_sender, receiver) = watch::channel(goal);
+    let shutdown = CancellationToken::new();
+    let running =
+        tokio::spawn(lane(engine, environment(), receiver, watch::channel(None).0, shutdown.clone()));
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    shutdown.cancel();
+    running.await.unwrap();
+    let writes = world.attic().writes.clone();
+    (writes, memory.statuses_of(&commit('a')))
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_gets_an_environment_in_which_a_newer_commit_was_begun_leaves_it_alone() {
+    let newer = |memory: &Memory| *memory.begun.lock().unwrap() = Some(commit('b'));
+    assert_eq!(wakes(newer, &[]).await, (vec![], vec![]));
+    // Where that was known when the commit was decided on, as after a rewind that the site allows, it is carried out.
+    let (writes, _) = wakes(newer, &['b']).await;
+    assert_eq!(writes, ["a=1", "left=-"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_life_removed_for_a_commit_counts_for_its_brake() {
+    let removed = |names: &'static [&str]| {
+        move |memory: &Memory| {
+            let of = names.iter().map(|name| (commit('a'), id(name)));
+            memory.removals.lock().unwrap().extend(of);
+        }
+    };
+    let (writes, _) = wakes(removed(&["x", "y"]), &[]).await;
+    assert_eq!(writes, ["a=1", "left=-"], "three may go");
+    let (writes, told) = wakes(removed(&["x", "y", "z"]), &[]).await;
+    assert_eq!(writes, ["a=1"]);
+    let why = "4 of 5 Thing would be removed in one commit";
+    assert!(told.last().is_some_and(|last| last.contains(why)), "{told:?}");
 }

@@ -36,6 +36,8 @@ pub(crate) struct Memory {
     pub(crate) begun: Mutex<Option<CommitId>>,
     /// How often the process ended while it read the next commit.
     pub(crate) deaths: Mutex<u32>,
+    /// What was removed for which commit.
+    pub(crate) removals: Mutex<Vec<(CommitId, ResourceId)>>,
     /// Who has the environment, and how often it changed hands.
     pub(crate) lease: Mutex<(String, u64)>,
 }
@@ -132,6 +134,30 @@ impl Journal for Memory {
         _: &'a EnvironmentName,
     ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
         Box::pin(async { Ok(BTreeSet::new()) })
+    }
+    fn removing<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        id: &'a ResourceId,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        let mut removals = self.removals.lock().expect("no test panics while it holds this");
+        removals.push((commit.clone(), id.clone()));
+        Box::pin(async { Ok(()) })
+    }
+    fn removed<'a>(
+        &'a self,
+        _: &'a EnvironmentName,
+        commit: &'a CommitId,
+    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
+        let removals = self.removals.lock().expect("no test panics while it holds this");
+        let of = removals.iter().filter(|(of, _)| of == commit).map(|(_, id)| id.clone()).collect();
+        Box::pin(async { Ok(of) })
+    }
+    fn converged<'a>(
+        &'a self,
+        _: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<CommitId>, JournalError>> {
+        Box::pin(async { Ok(None) })
     }
     fn begun<'a>(&'a self, _: &'a EnvironmentName) -> BoxFuture<'a, Result<Option<CommitId>, JournalError>> {
         let begun = self.begun.lock().expect("no test panics while it holds this").clone();

@@ -141,6 +141,29 @@ async fn what_is_unseen_keeps_everything_of_its_system_from_being_removed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_there_and_cannot_be_seen_is_not_gone() {
+    let world = there("1");
+    let (engine, memory) = engine(&world);
+    world.attic().outage = Some(TargetError::unavailable("looking", "connection refused"));
+    let job = |known: &[&str], wanted: &Desired| Job {
+        past: Arc::new(Mutex::new(Past::new(known.iter().map(|name| id(name)).collect()))),
+        ..job(wanted, Why::Commit)
+    };
+    let nothing = desired(&[]);
+    let report = report_of(&engine, job(&["a"], &nothing)).await;
+    assert_eq!(
+        report.status().description,
+        "out of reach: Thing/a: whether it is still there is not known: looking: connection refused"
+    );
+    assert!(report_of(&engine, job(&[], &nothing)).await.converged(), "of that kind nothing was ever there");
+    // Where it can be seen again, it goes like all others.
+    world.attic().outage = None;
+    let report = report_of(&engine, job(&["a"], &three("1"))).await;
+    assert!(report.converged(), "{report:?}");
+    assert!(memory.removals.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_protected_by_name_stays() {
     let world = there("1");
     world.put("left", "1", Owner::Ours(id("left")));
@@ -162,6 +185,7 @@ async fn an_outage_is_asked_about_no_more_than_a_tenth_more_often_than_health() 
         let goal = holdfast_engine::lane::Goal::Converge(holdfast_engine::lane::Wanted {
             commit: crate::world::commit('a'),
             desired: Arc::new(three("1")),
+            begun: BTreeSet::new(),
         });
         let (_sender, receiver) = tokio::sync::watch::channel(goal);
         let shutdown = tokio_util::sync::CancellationToken::new();

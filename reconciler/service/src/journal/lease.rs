@@ -1,11 +1,10 @@
 //! Leases: who may write in an environment, as one row with an epoch that only grows.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
+use holdfast_core::ident::EnvironmentName;
 use holdfast_engine::ports::{Epoch, Lease};
-use sqlx::{Row as _, SqliteConnection, SqliteExecutor, SqlitePool};
+use sqlx::{Row as _, SqlitePool};
 
 use super::Sqlite;
 use crate::clock::now;
@@ -72,55 +71,4 @@ pub(super) async fn epoch(
         .fetch_optional(pool)
         .await?;
     Ok(epoch.map(|epoch| Epoch(epoch.unsigned_abs())))
-}
-
-pub(super) async fn known(
-    executor: impl SqliteExecutor<'_>,
-    environment: &EnvironmentName,
-) -> Result<BTreeSet<ResourceId>, sqlx::Error> {
-    let known: Option<Option<String>> = sqlx::query_scalar("SELECT known FROM environments WHERE name = $1")
-        .bind(environment.as_str())
-        .fetch_optional(executor)
-        .await?;
-    // What cannot be read is what nobody knows.
-    Ok(known.flatten().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default())
-}
-
-pub(super) async fn note_known(
-    connection: &mut SqliteConnection,
-    environment: &EnvironmentName,
-    known: &BTreeSet<ResourceId>,
-) -> Result<(), sqlx::Error> {
-    let json = serde_json::to_string(known).expect("ids are plain data");
-    sqlx::query("UPDATE environments SET known = $1 WHERE name = $2")
-        .bind(json)
-        .bind(environment.as_str())
-        .execute(connection)
-        .await?;
-    Ok(())
-}
-
-impl Sqlite {
-    pub(super) async fn begin_attempt(&self, commit: &CommitId) -> Result<u32, sqlx::Error> {
-        let mut transaction = self.begin().await?;
-        let count: i64 = sqlx::query_scalar(
-            "INSERT INTO attempts (commit_id, count) VALUES ($1, 1)
-             ON CONFLICT (commit_id) DO UPDATE SET count = count + 1 RETURNING count",
-        )
-        .bind(commit.as_str())
-        .fetch_one(transaction.connection())
-        .await?;
-        transaction.commit().await?;
-        // This one is not over yet, and those before it never were.
-        Ok(u32::try_from(count - 1).unwrap_or(u32::MAX))
-    }
-
-    pub(super) async fn end_attempt(&self, commit: &CommitId) -> Result<(), sqlx::Error> {
-        let mut transaction = self.begin().await?;
-        sqlx::query("DELETE FROM attempts WHERE commit_id = $1")
-            .bind(commit.as_str())
-            .execute(transaction.connection())
-            .await?;
-        transaction.commit().await
-    }
 }

@@ -2,6 +2,7 @@
 
 mod broken;
 mod lease;
+mod memory;
 mod rows;
 mod statuses;
 mod writing;
@@ -18,7 +19,7 @@ use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
 use holdfast_core::kind::BoxFuture;
 use holdfast_core::plan::Plan;
 pub(crate) use holdfast_core::report::history;
-use holdfast_core::report::{Context, Outcome, Report, Status};
+use holdfast_core::report::{Context, Report, Status};
 use holdfast_engine::ports::{Epoch, Journal, JournalError, Lease, RunId};
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
@@ -207,7 +208,36 @@ impl Journal for Sqlite {
         environment: &'a EnvironmentName,
     ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
         Box::pin(async move {
-            lease::known(&self.pool, environment).await.map_err(failed("reading what is known"))
+            memory::known(&self.pool, environment).await.map_err(failed("reading what is known"))
+        })
+    }
+
+    fn removing<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        id: &'a ResourceId,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        Box::pin(async move { self.note_removal(commit, id).await.map_err(failed("recording a removal")) })
+    }
+
+    fn removed<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+        commit: &'a CommitId,
+    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
+        Box::pin(async move {
+            let removed = memory::removed(&self.pool, environment, commit).await;
+            removed.map_err(failed("reading what was removed"))
+        })
+    }
+
+    fn converged<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<CommitId>, JournalError>> {
+        Box::pin(async move {
+            let converged = memory::converged(&self.pool, environment).await;
+            converged.map_err(failed("reading the last converged commit"))
         })
     }
 
@@ -279,17 +309,10 @@ impl Sqlite {
             .bind(run.0 - KEEP_RUNS)
             .execute(transaction.connection())
             .await?;
-        let removed = |outcome: &Outcome| matches!(outcome, Outcome::Removed(_));
-        let (gone, there): (Vec<_>, Vec<_>) =
-            report.outcomes.iter().partition(|(_, outcome)| removed(outcome));
         if report.converged() {
-            let known = there.into_iter().map(|(id, _)| id.clone()).collect();
-            lease::note_known(transaction.connection(), &report.environment, &known).await?;
-        } else if !gone.is_empty() {
-            // What we removed ourselves is no surprise where it is missing.
-            let mut known = lease::known(transaction.connection(), &report.environment).await?;
-            known.retain(|id| !gone.iter().any(|(gone, _)| *gone == id));
-            lease::note_known(transaction.connection(), &report.environment, &known).await?;
+            let known = report.there().cloned().collect();
+            memory::note_known(transaction.connection(), &report.environment, &known).await?;
+            memory::note_converged(transaction.connection(), &report.environment, &report.commit).await?;
         }
         statuses::want(transaction.connection(), &report.commit, &context, status, now()).await?;
         statuses::trim(transaction.connection(), KEEP_STATUSES).await?;

@@ -77,7 +77,7 @@ type Firsts = BTreeMap<EnvironmentName, Option<u64>>;
 async fn one(journal: &(impl Journal + Rows), chance: &mut SmallRng, firsts: &mut Firsts) -> String {
     let (commit, environment) = (commit(chance), environment(chance));
     let context = pick(chance, &[Context::Validate, Context::Environment(environment.clone())]);
-    match chance.random_range(0..10) {
+    match chance.random_range(0..11) {
         0 | 1 => format!("{:?}", journal.set_status(&commit, &context, &status(chance)).await.is_ok()),
         2 => format!("{:?}", journal.status(&commit, &context).await.unwrap()),
         3 => format!("{:?}", journal.pending().await.unwrap().into_iter().collect::<BTreeSet<_>>()),
@@ -115,6 +115,14 @@ async fn one(journal: &(impl Journal + Rows), chance: &mut SmallRng, firsts: &mu
                 journal.stands(last, &Status::new(StatusState::Success, "stood"), now()).await.unwrap();
             }
             format!("{}", due.len())
+        }
+        9 => {
+            let id = ResourceId::parse_in(&environment, &format!("Host/n{}", chance.random_range(0..2)));
+            journal.removing(&commit, &id.unwrap()).await.unwrap();
+            let other = pick(chance, &["a", "b", "c", "d"]).repeat(40);
+            let removed = journal.removed(&environment, &CommitId::new(other).unwrap()).await.unwrap();
+            let known = journal.known(&environment).await.unwrap();
+            format!("{removed:?} {known:?} {:?}", journal.converged(&environment).await.unwrap())
         }
         _ => {
             let due = journal.due().await.unwrap();

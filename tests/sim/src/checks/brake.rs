@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::ident::{CommitId, EnvironmentName, KindName, ResourceId};
 
-use super::{Effect, Facts, Finding, known};
+use super::{Effect, Facts, Finding};
 use crate::wire::Port;
 
 /// What went by one commit, of one kind: what was not named, and how many there were at first.
 #[derive(Default)]
 pub(super) struct Brake(BTreeMap<Account, (BTreeSet<ResourceId>, usize)>);
 
-/// Of an environment, a kind, a commit, and the process that did it.
-type Account = (EnvironmentName, KindName, Option<CommitId>, Option<u8>);
+/// Of an environment, a kind, a commit.
+type Account = (EnvironmentName, KindName, Option<CommitId>);
 
 impl Brake {
     pub(super) fn effect(&mut self, facts: &Facts, effect: &Effect<'_>) -> Finding {
@@ -37,8 +37,7 @@ impl Brake {
                 .filter_map(|object| facts.owner(object))
                 .filter(|other| other.environment == id.environment && other.kind == id.kind)
                 .count();
-            let forgetful = process.filter(|_| known::BRAKE_FORGETS);
-            let account = (id.environment.clone(), id.kind.clone(), commit.cloned(), forgetful);
+            let account = (id.environment.clone(), id.kind.clone(), commit.cloned());
             let (gone, of) = self.0.entry(account).or_insert((BTreeSet::new(), all));
             gone.insert(id);
             let count = gone.len();

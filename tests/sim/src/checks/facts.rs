@@ -106,13 +106,6 @@ impl Facts {
         self.first_heads.entry(commit.clone()).or_insert(next);
     }
 
-    /// Whether the newest head can be read at all.
-    pub(crate) fn head_is_bad(&self) -> bool {
-        let head = self.heads.iter().max_by_key(|(_, count)| **count);
-        let pushed = head.and_then(|(commit, _)| self.commits.get(commit));
-        pushed.is_some_and(|pushed| pushed.environments.is_empty())
-    }
-
     /// Whether one commit became the head after another did.
     pub(crate) fn is_newer(&self, one: &CommitId, other: &CommitId) -> bool {
         self.heads.get(one) > self.heads.get(other)

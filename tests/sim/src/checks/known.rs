@@ -3,11 +3,6 @@
 
 use holdfast_core::ident::KindName;
 
-/// 25 November 2026: where two processes have mirrors of their own, a start with a bad head
-/// takes an environment back to the last converged commit, although a newer one was begun.
-pub(super) const RESUMES_OLDER: bool = true;
-/// 25 November 2026: what was removed for a commit is forgotten by a crash.
-pub(super) const BRAKE_FORGETS: bool = true;
 /// 25 November 2026: after the journal was lost, what is pending is posted over a failure that stands.
 pub(super) const FAILURES_FORGOTTEN: bool = true;
 /// 25 November 2026: of two processes each posts what it read, in whichever order.

@@ -2,7 +2,7 @@
 
 use holdfast_core::ident::ResourceId;
 
-use super::{Effect, Facts, Finding, How, known};
+use super::{Effect, Facts, Finding, How};
 
 pub(super) fn effect(_: &Facts, effect: &Effect<'_>) -> Finding {
     let Some(actor) = effect.actor.filter(|_| effect.how == How::Write) else { return Finding::Silent };
@@ -16,9 +16,6 @@ pub(super) fn wrong(facts: &Facts, process: u8, id: &ResourceId, what: &str) -> 
     };
     if facts.desired(mine, &id.environment).is_some_and(|desired| desired.pause.is_some()) {
         return Some(format!("`{what}` was done for {}, which pauses the site", mine.short()));
-    }
-    if known::RESUMES_OLDER && facts.head_is_bad() && facts.shared {
-        return None;
     }
     let begun = facts.begun.get(&id.environment).filter(|begun| *begun != mine)?;
     facts

@@ -32,6 +32,7 @@ const PAUSED: &str = "the site is paused";
 const MANAGED_AS: &str = "is managed as";
 const ANOTHER: &str = "another object than the one";
 const PANICKED: &str = "planning it panicked";
+const ELSEWHERE: &str = "in its own environment";
 const ALL: [&str; 10] = [
     SHRINKS,
     RENUMBERED,
@@ -94,7 +95,23 @@ impl Follower {
             }
             expectations.insert(name.clone(), Expectation { holds, may_converge });
         }
+        wait_for_others(sketch, &mut expectations);
         expectations
+    }
+}
+
+/// What needs something of an environment that is held may be held as well, or have been settled before.
+fn wait_for_others(sketch: &Sketch, expectations: &mut BTreeMap<EnvironmentName, Expectation>) {
+    let held: BTreeSet<EnvironmentName> =
+        expectations.iter().filter(|(_, of)| !of.converges()).map(|(name, _)| name.clone()).collect();
+    for (name, room) in &sketch.rooms {
+        let needs = room.policies.values().flat_map(|policy| &policy.needs);
+        if needs.filter_map(|(other, _, _)| other.as_ref()).any(|other| held.contains(other))
+            && let Some(expectation) = expectations.get_mut(name)
+        {
+            expectation.may_converge |= expectation.converges();
+            expectation.holds.insert(ELSEWHERE);
+        }
     }
 }
 

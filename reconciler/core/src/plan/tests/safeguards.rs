@@ -51,6 +51,34 @@ fn what_went_before_in_the_same_commit_counts_for_the_brake() {
 }
 
 #[test]
+fn what_the_commit_names_does_not_count_for_the_brake() {
+    let mut desired = desired(&[("keep", json!({ "size": 1 }), &[])]);
+    let mut observed = observed(vec![
+        ("keep", present("keep", json!({ "size": 1, "label": "k" }))),
+        ("gone", present("gone", json!({ "size": 1, "empty": true }))),
+    ]);
+    observed.restraint.removed = ["x", "y", "z"].map(id).into();
+    let gone = |desired: &Desired| plan(&home(), &kinds(), desired, &observed).items[1].action.clone();
+    assert!(matches!(gone(&desired), Action::Hold(Hold::TooRisky(_))));
+    desired.retire.extend(["x", "y", "z"].map(id));
+    assert!(matches!(gone(&desired), Action::Delete(_)));
+}
+
+#[test]
+fn what_was_there_is_not_gone_while_its_kind_cannot_be_seen() {
+    let desired = desired(&[("keep", json!({ "size": 1 }), &[])]);
+    let keep = || ("keep", present("keep", json!({ "size": 1, "label": "k" })));
+    let mut observed = observed(vec![keep()]);
+    observed.known = ["keep", "left"].map(id).into();
+    let items = |observed: &Observed| plan(&home(), &kinds(), &desired, observed).items.len();
+    assert_eq!(items(&observed), 1, "seen whole: it is gone");
+    observed.incomplete.insert(Crate::NAME, "connection refused".to_owned());
+    let items = plan(&home(), &kinds(), &desired, &observed).items;
+    assert_eq!((items.len(), &items[1].id), (2, &id("left")));
+    assert!(matches!(items[1].action, Action::Hold(Hold::Unseen(_))));
+}
+
+#[test]
 fn a_renamed_object_is_ours_by_its_new_name_and_no_orphan_by_its_old() {
     let mut desired = desired(&[("new", json!({ "size": 1 }), &[])]);
     desired.moved.insert(id("old"), id("middle"));

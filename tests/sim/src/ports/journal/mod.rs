@@ -178,7 +178,7 @@ impl Journal for SimJournal {
 
     fn attempt<'a>(&'a self, commit: &'a CommitId) -> BoxFuture<'a, Result<u32, JournalError>> {
         let (what, commit) = (format!("attempt {}", commit.short()), commit.clone());
-        Box::pin(self.write("recording an attempt", what, move |tables, _| tables.attempt(&commit)))
+        Box::pin(self.write("recording an attempt", what, move |tables, now| tables.attempt(&commit, now)))
     }
 
     fn attempt_ended<'a>(&'a self, commit: &'a CommitId) -> BoxFuture<'a, Result<(), JournalError>> {
@@ -192,6 +192,36 @@ impl Journal for SimJournal {
     ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
         let (what, environment) = (format!("known {environment}"), environment.clone());
         Box::pin(self.read("reading what is known", what, move |tables| tables.known(&environment)))
+    }
+
+    fn removing<'a>(
+        &'a self,
+        commit: &'a CommitId,
+        id: &'a ResourceId,
+    ) -> BoxFuture<'a, Result<(), JournalError>> {
+        let what = format!("removing {id} for {}", commit.short());
+        let (commit, id) = (commit.clone(), id.clone());
+        Box::pin(self.write("recording a removal", what, move |tables, _| tables.removing(&commit, &id)))
+    }
+
+    fn removed<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+        commit: &'a CommitId,
+    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
+        let what = format!("removed {environment} {}", commit.short());
+        let (environment, commit) = (environment.clone(), commit.clone());
+        let read = move |tables: &Tables| tables.removed(&environment, &commit);
+        Box::pin(self.read("reading what was removed", what, read))
+    }
+
+    fn converged<'a>(
+        &'a self,
+        environment: &'a EnvironmentName,
+    ) -> BoxFuture<'a, Result<Option<CommitId>, JournalError>> {
+        let (what, environment) = (format!("converged {environment}"), environment.clone());
+        let read = move |tables: &Tables| tables.converged(&environment);
+        Box::pin(self.read("reading the last converged commit", what, read))
     }
 
     fn begun<'a>(

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
-use holdfast_core::report::{Context, Outcome, Report, Status, StatusState};
+use holdfast_core::report::{Context, Report, Status, StatusState};
 use holdfast_engine::ports::{Epoch, Lease, RunId};
 use holdfast_forge::PostError;
 use holdfast_forge::outbox::{self, Row};
@@ -35,7 +35,11 @@ struct Environment {
     epoch: u64,
     expires_at: i64,
     known: BTreeSet<ResourceId>,
+    converged: Option<CommitId>,
 }
+
+/// In seconds: attempts longer ago are forgotten.
+const DAY: i64 = 24 * 3600;
 
 /// All tables.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +49,10 @@ pub(super) struct Tables {
     /// Counts the statuses' keys.
     keys: u64,
     environments: BTreeMap<EnvironmentName, Environment>,
-    attempts: BTreeMap<CommitId, u32>,
+    /// What was removed for the newest commit, or was about to be.
+    removals: BTreeMap<EnvironmentName, (CommitId, BTreeSet<ResourceId>)>,
+    /// How many, and when the last one began.
+    attempts: BTreeMap<CommitId, (u32, i64)>,
 }
 
 impl Tables {
@@ -147,7 +154,7 @@ impl Tables {
             _ => held.epoch + 1,
         };
         let expires_at = now.saturating_add(lasts);
-        let taken = Environment { holder: Some(holder.to_owned()), epoch, expires_at, known: held.known };
+        let taken = Environment { holder: Some(holder.to_owned()), epoch, expires_at, ..held };
         self.environments.insert(environment.clone(), taken);
         Lease::Held(Epoch(epoch))
     }
@@ -166,11 +173,34 @@ impl Tables {
         self.environments.get(environment).map(|held| held.known.clone()).unwrap_or_default()
     }
 
+    pub(super) fn removing(&mut self, commit: &CommitId, id: &ResourceId) {
+        if let Some(held) = self.environments.get_mut(&id.environment) {
+            held.known.remove(id);
+        }
+        let (of, ids) =
+            self.removals.entry(id.environment.clone()).or_insert((commit.clone(), BTreeSet::new()));
+        if of != commit {
+            (*of, *ids) = (commit.clone(), BTreeSet::new());
+        }
+        ids.insert(id.clone());
+    }
+
+    pub(super) fn removed(&self, environment: &EnvironmentName, commit: &CommitId) -> BTreeSet<ResourceId> {
+        let removals = self.removals.get(environment);
+        removals.filter(|(of, _)| of == commit).map(|(_, ids)| ids.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn converged(&self, environment: &EnvironmentName) -> Option<CommitId> {
+        self.environments.get(environment)?.converged.clone()
+    }
+
     /// How often it was begun before and never ended.
-    pub(super) fn attempt(&mut self, commit: &CommitId) -> u32 {
-        let count = self.attempts.entry(commit.clone()).or_default();
-        *count += 1;
-        *count - 1
+    pub(super) fn attempt(&mut self, commit: &CommitId, now: i64) -> u32 {
+        let of_late = |last: &i64| (0..=DAY).contains(&(now - last));
+        let last = self.attempts.get(commit).filter(|(_, last)| of_late(last));
+        let before = last.map_or(0, |(count, _)| *count);
+        self.attempts.insert(commit.clone(), (before + 1, now));
+        before
     }
 
     pub(super) fn attempt_ended(&mut self, commit: &CommitId) {
@@ -201,21 +231,9 @@ impl Tables {
         if let Some(run) = self.runs.get_mut(&run.0) {
             run.finished = Some((now, converged));
         }
-        if let Some(held) = self.environments.get_mut(&report.environment) {
-            let removed = |outcome: &Outcome| matches!(outcome, Outcome::Removed(_));
-            let of = |gone: bool| {
-                report
-                    .outcomes
-                    .iter()
-                    .filter(move |(_, outcome)| removed(outcome) == gone)
-                    .map(|(id, _)| id.clone())
-            };
-            if converged {
-                held.known = of(false).collect();
-            } else {
-                let gone: BTreeSet<ResourceId> = of(true).collect();
-                held.known.retain(|id| !gone.contains(id));
-            }
+        if let Some(held) = self.environments.get_mut(&report.environment).filter(|_| converged) {
+            held.known = report.there().cloned().collect();
+            held.converged = Some(report.commit.clone());
         }
         self.want(&report.commit, &Context::Environment(report.environment.clone()), status, now);
     }
