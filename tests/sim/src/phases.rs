@@ -95,8 +95,16 @@ pub(crate) async fn outage(stage: &mut Stage, dice: u64) {
     let resync = stage.limits().resync;
     // As often as a healthy one is looked at, at most, in each environment.
     let looks = OUTAGE.as_secs() * 10 / (resync.as_secs() * 9) + 2;
-    let healthy: usize =
-        sketch.rooms.values().map(|room| if port == Port::Hosts { room.hosts.len() } else { 1 }).sum();
+    let healthy: usize = sketch
+        .rooms
+        .values()
+        .map(|room| match port {
+            Port::Hosts => room.hosts.len(),
+            // What an environment needs of another one is looked at there.
+            Port::Proxmox => 1 + room.borrowed_from().len(),
+            _ => 1,
+        })
+        .sum();
     // Two processes have a budget each.
     let healthy = healthy as u64 * looks * stage.processes().max(1) as u64;
     let breach = (asked > (healthy * 11).div_ceil(10)).then(|| {

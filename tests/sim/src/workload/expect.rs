@@ -105,8 +105,7 @@ fn wait_for_others(sketch: &Sketch, expectations: &mut BTreeMap<EnvironmentName,
     let held: BTreeSet<EnvironmentName> =
         expectations.iter().filter(|(_, of)| !of.converges()).map(|(name, _)| name.clone()).collect();
     for (name, room) in &sketch.rooms {
-        let needs = room.policies.values().flat_map(|policy| &policy.needs);
-        if needs.filter_map(|(other, _, _)| other.as_ref()).any(|other| held.contains(other))
+        if room.borrowed_from().into_iter().any(|other| held.contains(other))
             && let Some(expectation) = expectations.get_mut(name)
         {
             expectation.may_converge |= expectation.converges();

@@ -180,6 +180,15 @@ impl Room {
             && self.applications.is_empty()
     }
 
+    /// The other environments of which it needs something.
+    pub fn borrowed_from(&self) -> BTreeSet<&EnvironmentName> {
+        self.policies
+            .values()
+            .flat_map(|policy| &policy.needs)
+            .filter_map(|(other, _, _)| other.as_ref())
+            .collect()
+    }
+
     fn resources(&self, environment: &EnvironmentName) -> Vec<Resource> {
         let id = |kind: &KindName, name: &Name| ResourceId {
             environment: environment.clone(),
