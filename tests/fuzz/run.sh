@@ -1,6 +1,6 @@
 #!/bin/bash
 # Runs fuzz targets one after the other: tests/fuzz/run.sh SECONDS [TARGET...]; all of them where none is named.
-# What is interesting collects in tests/fuzz/work/, which is not kept; what fails lands in tests/fuzz/artifacts/.
+# What is interesting collects in the folder `found`, which is not kept; what fails lands in `artifacts`.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -15,8 +15,8 @@ targets=("$@")
 
 failed=()
 for target in "${targets[@]}"; do
-  mkdir -p "work/$target"
-  "${fuzz[@]}" run "${options[@]}" "$target" "work/$target" "corpus/$target" -- \
+  mkdir -p "found/$target"
+  "${fuzz[@]}" run "${options[@]}" "$target" "found/$target" "corpus/$target" -- \
     -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1 -verbosity=0 ||
     failed+=("$target")
 done

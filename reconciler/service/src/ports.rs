@@ -154,7 +154,7 @@ impl Halt for PauseFile {
             Err(error) => return Some(format!("{} cannot be read: {error}", self.0.display())),
         };
         let line = cut(&text, 100);
-        Some(if line.is_empty() { format!("{} is there", self.0.display()) } else { line })
+        Some(if line.is_empty() { "the file `pause` is in its state folder".to_owned() } else { line })
     }
 }
 

@@ -112,7 +112,7 @@ async fn a_pause_in_the_middle_of_a_run_begins_nothing_more() {
     std::fs::write(pause_file(&life), "").expect("the pause is written");
     // What had passed the fence by then is not broken off.
     life.home.proxmox.release_tasks();
-    let words = ["paused on the service's machine: ", "pause is there"];
+    let words = ["paused on the service's machine: ", "the file `pause` is in its state folder"];
     life.red(&commit, "core", &words).await;
     let begun = guests(&life.home);
     life.home.reset();

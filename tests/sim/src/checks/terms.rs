@@ -9,7 +9,7 @@ use holdfast_core::kind::Risk;
 use crate::model::{Object, Time};
 use crate::wire::Port;
 
-/// The invariants of the reliability page, by their numbers there.
+/// The invariants, by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
     /// Once the faults stop the world comes to match, and stays; a quiet hour has no write.

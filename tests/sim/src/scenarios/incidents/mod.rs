@@ -11,6 +11,7 @@ use super::script::Scenario;
 pub struct Incident {
     /// As it is known: `argo-cd#3473`.
     pub name: &'static str,
+    /// Where it is told; empty where it was never published.
     pub link: &'static str,
     /// What happened there.
     pub there: &'static str,

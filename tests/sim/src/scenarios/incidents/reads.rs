@@ -107,7 +107,7 @@ fn argo_cd_14090() -> Incident {
 fn shared_overlay() -> Incident {
     Incident {
         name: "shared-overlay-2024",
-        link: "reliability.md, section 7",
+        link: "",
         there: "a bad overlay deleted member applications",
         scenario: Scenario::of("shared-overlay-2024", applications(8))
             .commit("the overlay renders to nothing", |home| *core(home) = Room::default())
