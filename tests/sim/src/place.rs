@@ -211,12 +211,18 @@ impl<M: Model> Place<M> {
         } else {
             Vec::new()
         };
-        self.checks.lied(process, &realm.environment, &M::Kind::NAME, wanted.keys(), &lied);
+        self.checks.lied(
+            process,
+            &realm.environment,
+            &M::Kind::NAME,
+            wanted.keys().chain(look.seen.keys()),
+            &lied,
+        );
         look
     }
 
     /// Takes entries out of a list as far as the real client cannot tell: Proxmox is asked a second time for a number
-    /// that is not listed, and a single policy of Vault is read by its name.
+    /// that is not listed, a single policy of Vault is read by its name, and so is an Application that is not listed.
     fn hide(
         &self,
         look: &mut Look<StateOf<M>>,
@@ -227,11 +233,16 @@ impl<M: Model> Place<M> {
         if self.port == Port::Vault && scope == Scope::Only {
             return;
         }
+        let mut found = false;
         look.seen.retain(|name, seen| {
             if !which(name) || !matches!(seen, Seen::Present { .. }) {
                 return true;
             }
             if wanted.contains_key(name) {
+                if self.port == Port::Kubernetes {
+                    found = true;
+                    return true;
+                }
                 *seen = if self.port == Port::Proxmox {
                     let why = "the number is taken, by a guest that was not listed";
                     Seen::Unknown(TargetError::unavailable("looking for it", why))
@@ -242,6 +253,9 @@ impl<M: Model> Place<M> {
             }
             false
         });
+        if found {
+            look.incomplete = Some("the list lacks what asking by name finds".to_owned());
+        }
     }
 
     /// Notes for the checks that a write is about to go out.

@@ -1,7 +1,11 @@
 //! Looking at Applications: one request lists them all, and each is read by itself.
+//!
+//! A wanted one that the list lacks costs one request more: only what is asked for by its name, and is not there, is
+//! absent. A list of 200 that is short would else have something made over what is there, whoever's it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::future::join_all;
 use holdfast_core::ident::Name;
 use holdfast_core::kind::{Kind as _, Look, Owner, Scope, Seen, TargetError};
 use holdfast_core::mark::Mark;
@@ -13,16 +17,74 @@ use crate::client::one_line;
 
 /// Applications that deploy Applications are followed so deep.
 const DEPTH: usize = 8;
+/// Applications that are asked for by name at a time.
+const AT_ONCE: usize = 8;
 
 type Found = BTreeMap<String, Result<State, &'static str>>;
 
 impl Application {
     pub(super) async fn look(&self, scope: Scope, wanted: &BTreeMap<Name, Spec>) -> Look<State> {
         let doing = format!("listing the applications in namespace {}", self.client.namespace());
-        match self.client.list(&doing).await {
-            Ok(items) => self.sort(scope, wanted, &items),
-            Err(error) => Look::failed(wanted.keys(), &error),
+        let mut items = match self.client.list(&doing).await {
+            Ok(items) => items,
+            Err(error) => return Look::failed(wanted.keys(), &error),
+        };
+        let mut unlisted: Vec<String> = Vec::new();
+        let mut unknown = Vec::new();
+        for (name, answer) in self.ask_for_the_missing(wanted, &items).await {
+            match answer {
+                Ok(None) => {}
+                Ok(Some(item)) => {
+                    unlisted.push(format!("`{name}`"));
+                    items.push(item);
+                }
+                Err(error) => unknown.push((name, error)),
+            }
         }
+        let mut look = self.sort(scope, wanted, &items);
+        look.seen.extend(unknown.into_iter().map(|(name, error)| (name, Seen::Unknown(error))));
+        if !unlisted.is_empty() {
+            // What else of ours it lacks, nobody can tell.
+            look.incomplete = Some(format!(
+                "{doing}: the list lacks {}, though asking by name finds it",
+                unlisted.join(", ")
+            ));
+        }
+        look
+    }
+
+    /// Asks for the wanted ones that are not in the list, each by its name. Where the API is away there is no sense in
+    /// going on.
+    async fn ask_for_the_missing(
+        &self,
+        wanted: &BTreeMap<Name, Spec>,
+        items: &[Value],
+    ) -> Vec<(Name, Result<Option<Value>, TargetError>)> {
+        let listed: BTreeSet<&str> =
+            items.iter().filter_map(|item| item["metadata"]["name"].as_str()).collect();
+        let is_missing = |(name, spec): &(&Name, &Spec)| {
+            !listed.contains(name.as_str()) && self.foreign_namespace(name, spec).is_none()
+        };
+        let missing: Vec<Name> = wanted.iter().filter(is_missing).map(|(name, _)| name.clone()).collect();
+        let mut answers = Vec::with_capacity(missing.len());
+        let mut away = None;
+        for some in missing.chunks(AT_ONCE) {
+            let ask = |name: &Name| {
+                let (name, away) = (name.clone(), away.clone());
+                async move {
+                    let doing = format!("looking for application {name}");
+                    let answer = match away {
+                        None => self.client.get(name.as_str(), &doing).await,
+                        Some(error) => Err(error),
+                    };
+                    (name, answer)
+                }
+            };
+            answers.extend(join_all(some.iter().map(ask)).await);
+            let is_away = |error: &&TargetError| error.is_unavailable();
+            away = answers.iter().filter_map(|(_, answer)| answer.as_ref().err()).find(is_away).cloned();
+        }
+        answers
     }
 
     fn sort(&self, scope: Scope, wanted: &BTreeMap<Name, Spec>, items: &[Value]) -> Look<State> {

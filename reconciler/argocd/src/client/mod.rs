@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use holdfast_core::kind::TargetError;
 use http_body_util::{BodyExt as _, Limited};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions, ValidationDirective};
+use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions, ValidationDirective};
 use kube::core::Request;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -119,6 +119,19 @@ impl Client {
         }
         let why = format!("there are more than {} applications", MAX_PAGES * PAGE as usize);
         Err(TargetError::rejected(doing, why))
+    }
+
+    /// One Application by its name, as it is; `None` where the server says that there is none.
+    pub(crate) async fn get(&self, name: &str, doing: &str) -> Result<Option<Value>, TargetError> {
+        let request = self.request().get(name, &GetParams::default());
+        let answer = self.send(request.map_err(|error| TargetError::rejected(doing, error))?, doing).await?;
+        match answer.status {
+            200 if answer.body["metadata"]["name"] == name => Ok(Some(answer.body)),
+            200 => Err(TargetError::rejected(doing, "the answer is another object")),
+            // Of the API server's own word alone: a proxy that has lost its way says 404 as well.
+            404 if answer.body["reason"] == "NotFound" => Ok(None),
+            _ => Err(answer.error(doing)),
+        }
     }
 
     /// Server-side apply, never with force. Unknown fields are refused by the server, which would else drop

@@ -10,7 +10,7 @@ use holdfast_core::kind::{Look, Owner, Scope, Seen, TargetError};
 use holdfast_core::plan::{Action, decide};
 use serde_json::{Value, json};
 
-use crate::server::{Says, Server, id, kind, list, live, name, ours, settings, status, wanted};
+use crate::server::{Says, Server, id, kind, list, live, name, not_found, ours, settings, status, wanted};
 
 fn want(names: &[&str]) -> BTreeMap<Name, Value> {
     names.iter().map(|text| (name(text), wanted())).collect()
@@ -96,7 +96,7 @@ async fn only_its_own_mark_makes_an_object_ours() {
     ];
     server.says(200, &list(&items, "")).says(200, &list(&items, "")).says(200, &list(&items, ""));
     let kind = server.kind();
-    let names = ["ours", "nobody", "copied", "other", "neighbour", "odd-mark", "renamed", "absent"];
+    let names = ["ours", "nobody", "copied", "other", "neighbour", "odd-mark", "renamed"];
     let seen = look(&*kind, &names).await;
     assert_eq!(owner(&seen, "ours"), Owner::Ours(id("ours")));
     assert_eq!(owner(&seen, "nobody"), Owner::Nobody);
@@ -105,12 +105,64 @@ async fn only_its_own_mark_makes_an_object_ours() {
     assert_eq!(owner(&seen, "neighbour"), Owner::Other("home/kubernetes/Application/neighbour".to_owned()));
     assert_eq!(owner(&seen, "odd-mark"), Owner::Other("written by hand".to_owned()));
     assert_eq!(owner(&seen, "renamed"), Owner::Ours(id("before")));
-    assert_eq!(seen.seen[&name("absent")], Seen::Absent);
     assert_eq!(seen.notices, ["application `copied` carries a mark that was copied from another one"]);
     let unwanted = look(&*kind, &[]).await;
     assert_eq!(unwanted.seen.keys().map(Name::as_str).collect::<Vec<_>>(), ["ours"]);
     let one = kind.observe(Scope::Only, want(&["nobody"])).await;
     assert_eq!(one.seen.keys().map(Name::as_str).collect::<Vec<_>>(), ["nobody"]);
+}
+
+#[tokio::test]
+async fn what_the_list_lacks_is_asked_for_by_name() {
+    let server = Server::start().await;
+    let kind = server.kind();
+    for scope in [Scope::All, Scope::Only] {
+        let theirs = live("theirs", Some("cabin/core/Application/theirs@argocd/theirs"));
+        server.says_of("absent", 404, not_found("absent")).says_of("theirs", 200, theirs);
+        server.says_of("hidden", 200, ours("hidden")).says(200, &list(&[ours("listed")], ""));
+        let seen = kind.observe(scope, want(&["absent", "hidden", "listed", "theirs"])).await;
+        assert_eq!(seen.seen[&name("absent")], Seen::Absent);
+        assert_eq!(owner(&seen, "hidden"), Owner::Ours(id("hidden")));
+        assert_eq!(owner(&seen, "listed"), Owner::Ours(id("listed")));
+        assert_eq!(owner(&seen, "theirs"), Owner::Other("cabin/core/Application/theirs".to_owned()));
+        assert_eq!(
+            seen.incomplete.as_deref(),
+            Some(
+                "listing the applications in namespace argocd: the list lacks `hidden`, `theirs`, though asking by name finds it"
+            ),
+            "so that nothing is concluded from what else it lacks"
+        );
+        let mut asked = server.lines();
+        asked.sort();
+        assert_eq!(asked.len(), 4, "one each, and none for what is listed: {asked:?}");
+        assert_eq!(asked[0], "GET /apis/argoproj.io/v1alpha1/namespaces/argocd/applications/absent");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_asked_for_by_name_is_unknown() {
+    let server = Server::start().await;
+    let kind = server.kind();
+    let forbidden = "applications.argoproj.io \"a\" is forbidden: User \"x\" cannot get resource";
+    for (code, body, unavailable) in [
+        (403, status(forbidden), false),
+        (404, json!("404 page not found"), false),
+        (200, ours("another"), false),
+        (500, status("etcdserver: leader changed"), true),
+    ] {
+        server.says(200, &list(&[], "")).says(code, &body);
+        let look = look(&*kind, &["a"]).await;
+        let error = unknown(&look, "a");
+        assert_eq!(error.is_unavailable(), unavailable, "{error}");
+        assert!(error.to_string().starts_with("looking for application a: "), "{error}");
+        assert_eq!(server.take().len(), 2);
+    }
+    // Where the API is away, no more are asked for than at once.
+    server.says(200, &list(&[], ""));
+    let names: Vec<String> = (0..30).map(|number| format!("app-{number}")).collect();
+    let look = look(&*kind, &names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    assert!(look.seen.values().all(|seen| matches!(seen, Seen::Unknown(_))));
+    assert_eq!(server.take().len(), 1 + 8);
 }
 
 #[tokio::test]
@@ -121,6 +173,7 @@ async fn one_odd_object_does_not_hide_the_others() {
     let mut odd_status = ours("fine");
     odd_status["status"] = json!({ "sync": [], "health": 3, "conditions": "x", "resources": { "a": 1 } });
     server.says(200, &list(&[json!(7), without_spec, odd_status, json!({ "metadata": [] })], ""));
+    server.says(404, &not_found("absent"));
     let kind = server.kind();
     let look = look(&*kind, &["odd", "fine", "absent"]).await;
     assert_eq!(unknown(&look, "odd").to_string(), "reading application odd: it has no spec");

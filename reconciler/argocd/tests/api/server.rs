@@ -1,6 +1,6 @@
 //! A scripted API server: it remembers every request and answers what the test says.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -31,6 +31,8 @@ pub(crate) struct Says(pub(crate) u16, pub(crate) Option<&'static str>, pub(crat
 pub(crate) struct Server {
     asked: Arc<Mutex<Vec<Asked>>>,
     answers: Arc<Mutex<VecDeque<Says>>>,
+    /// What is answered whenever a path that ends so is asked for.
+    standing: Arc<Mutex<BTreeMap<String, (u16, Value)>>>,
     pub(crate) url: String,
 }
 
@@ -46,6 +48,12 @@ impl Server {
     /// The next answer that is not ordered yet.
     pub(crate) fn says(&self, status: u16, body: &Value) -> &Self {
         self.answers.lock().unwrap().push_back(Says(status, None, body.to_string()));
+        self
+    }
+
+    /// What one Application is answered, as often as it is asked for.
+    pub(crate) fn says_of(&self, name: &str, status: u16, body: Value) -> &Self {
+        self.standing.lock().unwrap().insert(format!("/applications/{name}"), (status, body));
         self
     }
 
@@ -81,7 +89,13 @@ async fn answer(
         authorization: header("authorization"),
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
     });
-    let next = server.answers.lock().unwrap().pop_front();
+    let standing = server.standing.lock().unwrap();
+    let standing =
+        standing.iter().find(|(path, _)| uri.path().ends_with(*path)).map(|(_, says)| says.clone());
+    let next = match standing {
+        Some((status, body)) => Some(Says(status, None, body.to_string())),
+        None => server.answers.lock().unwrap().pop_front(),
+    };
     let Says(status, retry_after, body) = next.unwrap_or(Says(501, None, "nothing was ordered".to_owned()));
     let mut response = (StatusCode::from_u16(status).unwrap(), body).into_response();
     if let Some(seconds) = retry_after {
@@ -164,4 +178,10 @@ pub(crate) fn list(items: &[Value], next: &str) -> Value {
 
 pub(crate) fn status(message: &str) -> Value {
     json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message })
+}
+
+pub(crate) fn not_found(name: &str) -> Value {
+    let mut status = status(&format!("applications.argoproj.io \"{name}\" not found"));
+    status["reason"] = json!("NotFound");
+    status
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast_core::ident::{CommitId, EnvironmentName, KindName, Name, ResourceId};
 
-use super::{Actor, Checks, Effect, Facts, Finding, How, Invariant, known};
+use super::{Actor, Checks, Effect, Facts, Finding, How, Invariant};
 use crate::model::Time;
 
 type Sight = (u8, EnvironmentName, KindName);
@@ -115,7 +115,7 @@ impl Looks {
         if lied {
             let known = facts.known.get(&actor.id.environment);
             finding = Finding::Holds;
-            if !known::by_list(&actor.id.kind) && known.is_some_and(|known| known.contains(&actor.id)) {
+            if known.is_some_and(|known| known.contains(&actor.id)) {
                 return Finding::Breach(format!(
                     "`{}` was done after a list without it, although the journal knows it",
                     actor.what
