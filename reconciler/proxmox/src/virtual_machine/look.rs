@@ -133,18 +133,16 @@ impl<'a> View<'a> {
         look
     }
 
-    /// Whether a guest's configuration is read: it is wanted, or its tag says that it may be ours, or it may be
-    /// a clone of ours that has no tag yet. A look at one reads of the tagged those alone that bear a wanted name, since a guest of that name with another
-    /// number keeps a second one from being made.
+    /// Whether a guest's configuration is read: it is wanted by its number; or it bears a wanted name, since ours of that
+    /// name with another number, tagged or not, keeps a second one from being made; or, in a look at all, its tag says
+    /// that it may be ours, or it may be a clone of ours that has no tag yet.
     fn is_read(&self, guest: &Guest, numbers: &BTreeMap<Vmid, &Spec>, wanted: &BTreeMap<Name, Spec>) -> bool {
         let reachable = !guest.is_container && !self.cluster.is_offline(&guest.node);
         let named = || wanted.keys().any(|name| guest.name.as_deref() == Some(name.as_str()));
         reachable
             && (numbers.contains_key(&guest.vmid)
-                || match self.scope {
-                    Scope::All => is_tagged(guest) || may_be_half_made(guest),
-                    Scope::Only => is_tagged(guest) && named(),
-                })
+                || named()
+                || (self.scope == Scope::All && (is_tagged(guest) || may_be_half_made(guest))))
     }
 
     /// Why something of ours may be out of sight.
@@ -286,7 +284,7 @@ impl<'a> View<'a> {
     ) -> Option<TargetError> {
         let namesake = self.cluster.guests.values().find(|guest| {
             !guest.is_container
-                && is_tagged(guest)
+                && (is_tagged(guest) || may_be_half_made(guest))
                 && guest.name.as_deref() == Some(name.as_str())
                 && !matches!(readings.get(&guest.vmid), Some(Ok(_)))
         })?;

@@ -222,6 +222,25 @@ async fn another_number_for_a_name_finds_the_guest_that_has_it() {
 }
 
 #[tokio::test]
+async fn a_clone_without_a_tag_keeps_a_second_one_from_being_made() {
+    let world = world();
+    let mut there = converged(101, "a");
+    there.running = false;
+    there.config.remove("tags");
+    let mark = "holdfast: home/core/VirtualMachine/a@101/new";
+    there.config.insert("description".to_owned(), mark.to_owned());
+    world.lock().unwrap().guests.insert(101, there);
+    let (_fake, kind) = serve(&world).await;
+    let specs = wanted([("a", spec(150, &json!({})))]);
+    for scope in [Scope::Only, Scope::All] {
+        let look = kind.observe(scope, &specs).await;
+        let (state, owner) = state(&look, "a");
+        assert!(matches!(owner, Owner::Ours(_)), "{scope:?}: {owner:?}");
+        assert_eq!(state.vmid.to_string(), "101", "{scope:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_number_that_two_names_declare_is_nobodys() {
     let (_fake, kind) = serve(&world()).await;
     let look = all(&kind, &wanted([("a", spec(101, &json!({}))), ("b", spec(101, &json!({})))])).await;

@@ -61,17 +61,13 @@ fn may_be_half_made(guest: &Guest) -> bool {
     !guest.is_on() && !guest.template
 }
 
-/// Besides those that are wanted by number, those whose tag says that they may be ours, and those that have none yet; for a look at one, those alone
-/// that bear its name.
+/// Besides those that are wanted by number, those that bear a wanted name; and in a look at all those whose tag says that
+/// they may be ours, and those that have none yet.
 fn may_be_ours(world: &Proxmox, guest: &Guest, scope: Scope, wanted: &BTreeMap<Name, Spec>) -> bool {
     let tagged = guest.tags().any(|tag| tag == "holdfast");
     let named = || wanted.keys().any(|name| guest.config.get("name").is_some_and(|own| own == name.as_str()));
-    match scope {
-        Scope::All => {
-            tagged || may_be_half_made(guest) || (world.sees_untagged && !guest.notes().1.is_empty())
-        }
-        Scope::Only => tagged && named(),
-    }
+    let marked = || world.sees_untagged && !guest.notes().1.is_empty();
+    named() || (scope == Scope::All && (tagged || may_be_half_made(guest) || marked()))
 }
 
 /// A guest that has the name's mark is it, even where the manifest has come to declare another number.
