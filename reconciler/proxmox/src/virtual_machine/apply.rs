@@ -48,6 +48,7 @@ impl Actor<'_> {
             Step::Clone(clone) => self.clone_template(doing, clone).await,
             Step::Configure(configure) => self.configure(doing, configure).await,
             Step::RegenerateCloudInit { at } => self.regenerate(doing, at).await,
+            Step::SeedWritten { at, due } => self.seed_written(doing, at, due).await,
             Step::Resize { at, slot, size, digest, .. } => {
                 let _place =
                     self.client.gates().enter(format!("resize on node {}", at.node), ALLOCATIONS).await?;
@@ -176,6 +177,27 @@ impl Actor<'_> {
         ))
     }
 
+    /// Reads the notes right before it writes them: making the image anew has changed the digest, and what people wrote
+    /// meanwhile stays.
+    async fn seed_written(&self, doing: &str, at: &Place, due: &str) -> Done {
+        let config = self.is_ours(doing, at).await?;
+        let (mut notes, _) =
+            Notes::parse(config.values.get("description").map(String::as_str).unwrap_or_default());
+        match notes.seed_due.take() {
+            None => return Ok(None),
+            Some(other) if other != due => {
+                return Err(TargetError::unavailable(doing, "its settings were written again meanwhile"));
+            }
+            Some(_) => {}
+        }
+        let description = self.description(at.vmid, read::uuid(&config).as_deref(), &notes);
+        let mut form = vec![("description", description.as_str())];
+        if !config.digest.is_empty() {
+            form.push(("digest", &config.digest));
+        }
+        self.finish(doing, self.client.set_config(at, &form).await, TASK).await
+    }
+
     async fn power(&self, doing: &str, at: &Place, what: &str, form: &[(&str, &str)]) -> Done {
         self.finish(doing, self.client.power(at, what, form).await, TASK).await
     }
@@ -204,6 +226,7 @@ fn doing(step: &Step) -> String {
         Step::Clone(clone) => format!("cloning template {} to vm {}", clone.template, clone.vmid),
         Step::Configure(configure) => format!("configuring vm {}", configure.at.vmid),
         Step::RegenerateCloudInit { at } => format!("writing the cloud-init drive of vm {}", at.vmid),
+        Step::SeedWritten { at, .. } => format!("writing the notes of vm {}", at.vmid),
         Step::Resize { at, slot, .. } => format!("growing {slot} of vm {}", at.vmid),
         Step::Start { at } => format!("starting vm {}", at.vmid),
         Step::Shutdown { at, .. } => format!("shutting down vm {}", at.vmid),

@@ -89,10 +89,10 @@ impl Difference {
     }
 }
 
-/// Compares what is declared, key by key, and gives one write for all that differs. The mark comes with a
-/// write and never alone, except where a clone or a rename left one that is not final, and where a step that
-/// cannot write it `follows`: what is acted on is marked before.
-pub(super) fn configure(name: &Name, want: &Spec, seen: &State, at: Place, follows: bool) -> Configured {
+/// Compares what is declared, key by key, and gives one write for all that differs. The mark comes with a write, and
+/// alone where nothing else is missing: what is wanted and carries none would stay, unseen, once it leaves the
+/// repository.
+pub(super) fn configure(name: &Name, want: &Spec, seen: &State, at: Place) -> Configured {
     let mut difference = Difference::default();
     machine(&mut difference, want, seen);
     if let Some(wanted) = &want.cloud_init {
@@ -130,7 +130,7 @@ pub(super) fn configure(name: &Name, want: &Spec, seen: &State, at: Place, follo
         notes.tags = declared(want);
     }
     let as_wanted = difference.is_none() && notes == seen.notes && tags == seen.tags;
-    if as_wanted && (is_final || !(marked || follows)) {
+    if as_wanted && is_final {
         return Configured::AsWanted;
     }
     notes.tags = declared(want);
@@ -139,7 +139,7 @@ pub(super) fn configure(name: &Name, want: &Spec, seen: &State, at: Place, follo
 
 fn steps(
     mut difference: Difference,
-    notes: Notes,
+    mut notes: Notes,
     mut tags: BTreeSet<String>,
     pins: bool,
     seen: &State,
@@ -151,7 +151,10 @@ fn steps(
         difference.set.insert("tags".to_owned(), tags.join(";"));
     }
     let runs = seen.running == Power::Running;
-    let regenerate = runs && difference.touches(CLOUD_INIT);
+    // A reboot from inside does not make the image anew, so it is made now; a start makes it by itself.
+    let due = (runs && difference.touches(CLOUD_INIT)).then(|| this_write(seen));
+    notes.seed_due = notes.seed_due.filter(|_| runs);
+    notes.seed_due = due.clone().or(notes.seed_due);
     let disruptive = runs && difference.touches(&["net0"]);
     let waits = RESTART.iter().filter(|key| runs && difference.touches(&[**key]));
     let owes = waits.map(|key| (*key).to_owned()).collect();
@@ -170,9 +173,18 @@ fn steps(
         restart,
         changes,
     }));
-    // A reboot from inside does not make the image anew, so it is made now; a start makes it by itself.
-    let regenerate = regenerate.then_some(Step::RegenerateCloudInit { at });
-    std::iter::once(configure).chain(regenerate).collect()
+    std::iter::once(configure).chain(due.into_iter().flat_map(|due| write_seed(&at, due))).collect()
+}
+
+/// Makes the cloud-init drive's image anew, and then says that it is done.
+pub(super) fn write_seed(at: &Place, due: String) -> [Step; 2] {
+    [Step::RegenerateCloudInit { at: at.clone() }, Step::SeedWritten { at: at.clone(), due }]
+}
+
+/// The write that is planned from what was seen, told from every other one: by the digest that it names.
+fn this_write(seen: &State) -> String {
+    let digest: String = seen.digest.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
+    if digest.is_empty() { "yes".to_owned() } else { digest }
 }
 
 fn machine(difference: &mut Difference, want: &Spec, seen: &State) {

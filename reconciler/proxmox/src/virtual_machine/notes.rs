@@ -11,6 +11,7 @@ const MARK: &str = "holdfast: ";
 const HOST_KEY: &str = "holdfast-host-key: ";
 const PASSWORD: &str = "holdfast-password: ";
 const TAGS: &str = "holdfast-tags: ";
+const SEED_DUE: &str = "holdfast-seed-due: ";
 
 /// The notes without the mark, which only `apply` can write.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,10 @@ pub struct Notes {
     /// The tags that a manifest declared, so that one that it drops can be told from one of somebody else.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub tags: BTreeSet<String>,
+    /// Cloud-init settings were written that the drive's image is not known to hold: which write that was. It goes once
+    /// the image was made anew, so that a crash between the two is seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed_due: Option<String>,
 }
 
 impl Notes {
@@ -49,6 +54,8 @@ impl Notes {
                 notes.password = Some(stamp.trim().to_owned());
             } else if let Some(tags) = line.strip_prefix(TAGS) {
                 notes.tags = tags.split_whitespace().map(ToOwned::to_owned).collect();
+            } else if let Some(due) = line.strip_prefix(SEED_DUE) {
+                notes.seed_due = Some(due.trim().to_owned());
             } else {
                 written.push(line);
             }
@@ -76,6 +83,7 @@ impl Notes {
             let tags: Vec<&str> = self.tags.iter().map(String::as_str).collect();
             lines.push(format!("{TAGS}{}", tags.join(" ")));
         }
+        lines.extend(self.seed_due.iter().map(|due| format!("{SEED_DUE}{due}")));
         lines.join("\n")
     }
 }
@@ -97,12 +105,13 @@ mod tests {
             host_key: Some(HostKey::new(KEY).unwrap()),
             password: Some("00ff".to_owned()),
             tags: BTreeSet::from(["a".to_owned(), "b".to_owned()]),
+            seed_due: Some("aa11".to_owned()),
         };
         let text = notes.render(&mark());
         assert_eq!(
             text,
             format!(
-                "first\n\nk3s server\n\nholdfast: home/core/VirtualMachine/kube01@101/4c4c\nholdfast-host-key: {KEY}\nholdfast-password: 00ff\nholdfast-tags: a b"
+                "first\n\nk3s server\n\nholdfast: home/core/VirtualMachine/kube01@101/4c4c\nholdfast-host-key: {KEY}\nholdfast-password: 00ff\nholdfast-tags: a b\nholdfast-seed-due: aa11"
             )
         );
         assert_eq!(Notes::parse(&format!("{text}\n")), (notes, vec![mark()]));

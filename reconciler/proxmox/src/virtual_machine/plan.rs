@@ -89,11 +89,14 @@ fn converge(name: &Name, want: &Spec, seen: &State) -> Next<Step> {
     if seen.running == Power::Unknown {
         return unknown_power(seen);
     }
-    let follows = resize(want, seen).is_some() || matches!(power(want, seen), Next::Do(_));
-    match configure::configure(name, want, seen, place(seen), follows) {
+    match configure::configure(name, want, seen, place(seen)) {
         Configured::AsWanted => {}
         Configured::Refused(refusal) => return Next::Refuse(refusal),
         Configured::Steps(steps) => return Next::Do(steps),
+    }
+    if let (Some(due), Power::Running, Some(_)) = (&seen.notes.seed_due, seen.running, &seen.cloud_init.drive)
+    {
+        return Next::Do(configure::write_seed(&place(seen), due.clone()).into());
     }
     if let Some(step) = resize(want, seen) {
         return Next::Do(vec![step]);

@@ -25,6 +25,11 @@ pub enum Step {
     RegenerateCloudInit {
         at: Place,
     },
+    /// Takes the line out of the notes that says that the image is due, if it speaks of this very write.
+    SeedWritten {
+        at: Place,
+        due: String,
+    },
     /// Grows a disk. The size is absolute, so that repeating it is harmless.
     Resize {
         at: Place,
@@ -99,6 +104,7 @@ impl kind::Step for Step {
             Self::Clone(_)
             | Self::Configure(_)
             | Self::RegenerateCloudInit { .. }
+            | Self::SeedWritten { .. }
             | Self::Resize { .. }
             | Self::Start { .. } => Risk::Quiet,
         }
@@ -118,7 +124,10 @@ impl kind::Step for Step {
             Self::Resize { slot, from, size, .. } => vec![Change::new(slot.as_str(), from, size)],
             Self::Start { .. } => vec![Change::new("running", false, true)],
             Self::Shutdown { .. } => vec![Change::new("running", true, false)],
-            Self::RegenerateCloudInit { .. } | Self::Reboot { .. } | Self::Destroy { .. } => Vec::new(),
+            Self::RegenerateCloudInit { .. }
+            | Self::SeedWritten { .. }
+            | Self::Reboot { .. }
+            | Self::Destroy { .. } => Vec::new(),
         }
     }
 }
@@ -133,6 +142,9 @@ impl fmt::Display for Step {
             Self::Configure(configure) => configure.fmt(f),
             Self::RegenerateCloudInit { at } => {
                 write!(f, "write the cloud-init drive of vm {} anew, for its next boot", at.vmid)
+            }
+            Self::SeedWritten { at, .. } => {
+                write!(f, "note that the cloud-init drive of vm {} is written", at.vmid)
             }
             Self::Resize { at, slot, size, .. } => write!(f, "grow {slot} of vm {} to {size}", at.vmid),
             Self::Start { at } => write!(f, "start vm {}", at.vmid),
@@ -155,7 +167,7 @@ impl fmt::Display for Configure {
         let pinned = "as the guest agent reads it";
         match (fields.as_slice(), self.pins) {
             ([], true) => write!(f, "pin the SSH host key of vm {vmid} {pinned}"),
-            ([], false) => write!(f, "write the mark of vm {vmid}"),
+            ([], false) => write!(f, "mark vm {vmid} as managed by Holdfast"),
             (fields, true) => {
                 write!(
                     f,

@@ -5,11 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::iter;
+use holdfast_core::plan::Action;
 use holdfast_lab::http::{Fault, Moment};
 use holdfast_lab::proxmox::{Event, TaskMode};
+use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::manifests::whole;
+use crate::manifests::{whole, with};
 use crate::world::{Lab, NAME, Rest};
 
 /// Labs that live at once.
@@ -75,6 +77,37 @@ async fn a_crash_at_any_request_just_continues() {
             goes_on(&lab.reborn(), &format!("{moment:?} request {at}")).await;
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_crash_before_a_new_cloud_init_image_is_made_up_for() {
+    for done in 0..=3 {
+        let lab = Lab::start().await;
+        let spec =
+            |user: &str| with(101, &json!({ "description": "by hand", "cloudInit": { "user": user } }));
+        assert_eq!(lab.converge(NAME, &spec("ops")).await.1, Rest::Settled);
+        let Action::Update(mut steps) = lab.next(NAME, &spec("admin")).await else { panic!("it is set") };
+        let lines: Vec<&str> = steps.iter().map(|step| step.text.as_str()).collect();
+        assert_eq!(
+            lines,
+            [
+                "set user of vm 101",
+                "write the cloud-init drive of vm 101 anew, for its next boot",
+                "note that the cloud-init drive of vm 101 is written",
+            ]
+        );
+        steps.truncate(done);
+        lab.apply(NAME, &Action::Update(steps)).await;
+        let (_, rest) = lab.reborn().converge(NAME, &spec("admin")).await;
+        assert_eq!(rest, Rest::Settled, "after {done} steps");
+        let guest = lab.guest(101);
+        let image = guest.seed.expect("there is a cloud-init drive").user_data;
+        assert!(image.contains("user: admin"), "after {done} steps: {image}");
+        assert!(guest.config["description"].starts_with("by hand\n\nholdfast: "), "{:?}", guest.config);
+        assert!(!guest.config["description"].contains("seed"), "{:?}", guest.config);
+        assert_eq!(guest.boots, 1);
+        lab.is_settled(NAME, &spec("admin")).await;
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use holdfast_core::kind::{Owner, Scope, Seen, StepResult};
 use holdfast_core::plan::{Action, Hold};
-use holdfast_lab::proxmox::MachineSeed;
+use holdfast_lab::proxmox::{GuestView, MachineSeed};
 use serde_json::json;
 
 use crate::manifests::{small, whole, with};
@@ -91,7 +91,7 @@ async fn lines_of_ours_without_a_mark_are_of_no_account() {
     let spec = with(150, &json!({ "agent": true }));
     assert_eq!(lab.converge("copy", &spec).await.1, Rest::Settled);
     let copy = lab.guest(150);
-    let pinned = |guest: &holdfast_lab::proxmox::GuestView| {
+    let pinned = |guest: &GuestView| {
         let line =
             guest.config["description"].lines().find_map(|line| line.strip_prefix("holdfast-host-key: "));
         line.map(ToOwned::to_owned)
@@ -111,7 +111,7 @@ async fn lines_of_ours_without_a_mark_are_of_no_account() {
 }
 
 #[tokio::test]
-async fn a_guest_of_nobody_that_is_as_wanted_is_adopted_without_a_write() {
+async fn a_guest_of_nobody_that_is_as_wanted_is_marked_and_nothing_else() {
     let lab =
         Lab::with(furnished().machine(by_hand(101, NAME).set("tags", "mine").set("description", "by hand")))
             .await;
@@ -124,11 +124,26 @@ async fn a_guest_of_nobody_that_is_as_wanted_is_adopted_without_a_write() {
             "tags": ["mine"], "description": "by hand", "node": "pve2",
         }),
     );
-    lab.is_settled(NAME, &spec).await;
-    let look = lab.look(Scope::All, &[(NAME, spec)]).await;
-    assert!(matches!(&look.seen[&name(NAME)], Seen::Present { owner: Owner::Nobody, .. }));
-    assert_eq!(lab.guest(101), before);
     assert_eq!(lab.farewell(NAME, true).await, Action::Keep, "what was never marked is never removed");
+    let (done, rest) = lab.converge(NAME, &spec).await;
+    assert_eq!((done, rest), (vec!["mark vm 101 as managed by Holdfast".to_owned()], Rest::Settled));
+    lab.is_settled(NAME, &spec).await;
+    let after = lab.guest(101);
+    let besides = |guest: &GuestView| {
+        let config = guest.config.iter().filter(|(key, _)| !matches!(key.as_str(), "description" | "tags"));
+        config.map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>()
+    };
+    assert_eq!((besides(&after), after.boots, &after.disks), (besides(&before), before.boots, &before.disks));
+    assert_eq!(tags(&after), ["holdfast", "mine"]);
+    assert!(after.config["description"].starts_with("by hand\n\nholdfast: home/core/VirtualMachine/"));
+    assert!(
+        matches!(lab.farewell(NAME, false).await, Action::Hold(Hold::TooRisky(_))),
+        "it is told when it goes"
+    );
+    // Somebody empties the notes: it is marked again.
+    lab.write(101, &[("description", "by hand")]).await;
+    assert_eq!(lab.converge(NAME, &spec).await.0, ["mark vm 101 as managed by Holdfast"]);
+    lab.is_settled(NAME, &spec).await;
 }
 
 #[tokio::test]
@@ -194,7 +209,10 @@ async fn what_is_acted_on_is_marked_before() {
     let lab = Lab::with(furnished().machine(by_hand(101, NAME))).await;
     let spec = with(101, &json!({ "disk": { "slot": "scsi0", "size": "20GiB" } }));
     let (done, rest) = lab.converge(NAME, &spec).await;
-    assert_eq!(done, ["write the mark of vm 101", "grow scsi0 of vm 101 to 20 GiB", "start vm 101"]);
+    assert_eq!(
+        done,
+        ["mark vm 101 as managed by Holdfast", "grow scsi0 of vm 101 to 20 GiB", "start vm 101"]
+    );
     assert_eq!(rest, Rest::Settled);
     lab.converge(NAME, &with(101, &json!({ "running": false }))).await;
     assert_ne!(lab.farewell(NAME, true).await, Action::Keep, "it is ours since");

@@ -166,11 +166,13 @@ async fn a_failed_step_keeps_those_after_it_from_running_and_tells_no_secret() {
     let Next::Do(steps) = VirtualMachine::plan(&name("a"), Some(&spec), state.as_ref()) else {
         panic!("steps")
     };
-    assert_eq!(steps.len(), 2, "the password, and the drive's image");
+    assert_eq!(steps.len(), 3, "the password, the drive's image, and that it was made");
     assert!(!serde_json::to_string(&steps).unwrap().contains("hunter2"));
     world.lock().unwrap().ends.push("checksum mismatch (file change by other user?)");
     let results = kind.apply(&name("a"), &steps, &secrets(), &NoFence).await;
-    let [StepResult::Failed(error), StepResult::NotRun] = results.as_slice() else { panic!("{results:?}") };
+    let [StepResult::Failed(error), StepResult::NotRun, StepResult::NotRun] = results.as_slice() else {
+        panic!("{results:?}")
+    };
     assert!(error.is_unavailable(), "somebody was faster: look again");
     assert!(!error.to_string().contains("hunter2"));
     let write = fake.requests().into_iter().find(|request| request.method == "POST").unwrap();

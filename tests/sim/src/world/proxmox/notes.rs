@@ -4,7 +4,8 @@ use holdfast_core::mark::Mark;
 use holdfast_proxmox::HostKey;
 use holdfast_proxmox::virtual_machine::notes::Notes;
 
-const OURS: [&str; 4] = ["holdfast: ", "holdfast-host-key: ", "holdfast-password: ", "holdfast-tags: "];
+const OURS: [&str; 5] =
+    ["holdfast: ", "holdfast-host-key: ", "holdfast-password: ", "holdfast-tags: ", "holdfast-seed-due: "];
 
 pub(super) fn read(description: &str) -> (Notes, Vec<Mark>) {
     let (mut notes, mut marks, mut text) = (Notes::default(), Vec::new(), Vec::new());
@@ -18,6 +19,8 @@ pub(super) fn read(description: &str) -> (Notes, Vec<Mark>) {
             notes.password = Some(stamp.to_owned());
         } else if let Some(tags) = after(OURS[3]) {
             notes.tags = tags.split_whitespace().map(ToOwned::to_owned).collect();
+        } else if let Some(due) = after(OURS[4]) {
+            notes.seed_due = Some(due.to_owned());
         } else {
             text.push(line);
         }
@@ -38,6 +41,7 @@ pub(super) fn write(notes: &Notes, mark: &Mark) -> String {
         let tags: Vec<&str> = notes.tags.iter().map(String::as_str).collect();
         lines.push(format!("{}{}", OURS[3], tags.join(" ")));
     }
+    lines.extend(notes.seed_due.iter().map(|due| format!("{}{due}", OURS[4])));
     lines.join("\n")
 }
 

@@ -2,7 +2,7 @@
 
 use holdfast_core::ident::Name;
 use holdfast_core::kind::{Kind as _, Owner, TargetError};
-use holdfast_core::mark::Realm;
+use holdfast_core::mark::{Mark, Realm};
 use holdfast_core::planted::{Defect, has};
 use holdfast_core::secret::Secrets;
 use holdfast_proxmox::VirtualMachine;
@@ -22,6 +22,7 @@ pub(super) fn number(step: &Step) -> u32 {
         Step::Clone(wish) => wish.vmid.into(),
         Step::Configure(configure) => configure.at.vmid.into(),
         Step::RegenerateCloudInit { at }
+        | Step::SeedWritten { at, .. }
         | Step::Resize { at, .. }
         | Step::Start { at }
         | Step::Shutdown { at, .. }
@@ -41,6 +42,12 @@ impl Proxmox {
                 is_ours(doing, realm, name, vmid, self.reach(doing, vmid, &at.node)?)?;
                 self.at_once(doing, vmid, &at.node)?.write_seed();
                 Ok(Some(format!("cloud-init takes this at the next boot of vm {vmid}")))
+            }
+            Step::SeedWritten { at, due } => {
+                is_ours(doing, realm, name, vmid, self.reach(doing, vmid, &at.node)?)?;
+                let guest = self.at_once(doing, vmid, &at.node)?;
+                let mark = realm.mark(VirtualMachine::NAME, name, format!("{vmid}/{}", guest.uuid));
+                seed_written(doing, guest, due, &mark)
             }
             Step::Resize { at, slot, from: _, size, digest } => {
                 let guest = self.at_once(doing, vmid, &at.node)?;
@@ -283,6 +290,17 @@ fn is_unprotected(doing: &str, guest: &Guest) -> Result<(), TargetError> {
     Ok(())
 }
 
+/// Takes the line out of the notes that says that the image is due, if it speaks of that write.
+fn seed_written(doing: &str, guest: &mut Guest, due: &str, mark: &Mark) -> Done {
+    let (mut notes, _) = guest.notes();
+    match notes.seed_due.take() {
+        None => {}
+        Some(other) if other != due => return wait(doing, "its settings were written again meanwhile"),
+        Some(_) => guest.write("description", Some(&notes::write(&notes, mark))),
+    }
+    Ok(None)
+}
+
 fn same_file(doing: &str, guest: &Guest, digest: &str) -> Result<(), TargetError> {
     if digest.is_empty() || digest == guest.digest() {
         return Ok(());
@@ -304,6 +322,7 @@ fn doing(step: &Step) -> String {
         Step::Clone(wish) => format!("cloning template {} to vm {vmid}", wish.template),
         Step::Configure(_) => format!("configuring vm {vmid}"),
         Step::RegenerateCloudInit { .. } => format!("writing the cloud-init drive of vm {vmid}"),
+        Step::SeedWritten { .. } => format!("writing the notes of vm {vmid}"),
         Step::Resize { slot, .. } => format!("growing {slot} of vm {vmid}"),
         Step::Start { .. } => format!("starting vm {vmid}"),
         Step::Shutdown { .. } => format!("shutting down vm {vmid}"),

@@ -12,7 +12,10 @@ fn a_guest_of_nobody_is_marked_before_anything_is_done_to_it() {
     }))
     .unwrap();
     assert_eq!(client.converge(Some(&want)), Next::Settled);
-    assert_eq!(client.log, ["write the mark of vm 101", "grow scsi0 of vm 101 to 8 GiB", "start vm 101"]);
+    assert_eq!(
+        client.log,
+        ["mark vm 101 as managed by Holdfast", "grow scsi0 of vm 101 to 8 GiB", "start vm 101"]
+    );
     assert!(client.world.objects()["101"].mark.is_some());
 }
 
@@ -26,6 +29,20 @@ fn a_clone_that_was_never_configured_is_found_after_its_name_is_gone() {
     assert!(client.world.guest(101).unwrap().tags().all(|tag| tag != "holdfast"));
     assert_eq!(client.converge(None), Next::Settled);
     assert!(client.world.guest(101).is_none());
+}
+
+#[test]
+fn an_image_that_a_crash_left_old_is_written_anew() {
+    for crash in 1..=3 {
+        let mut client = Client::new(cluster());
+        let cloud_init = |user: &str| spec(&json!({ "cloudInit": { "user": user } }));
+        assert_eq!(client.converge(Some(&cloud_init("ops"))), Next::Settled);
+        client.dies_after = Some(client.writes + crash);
+        assert_eq!(client.converge(Some(&cloud_init("admin"))), Next::Settled);
+        let content = client.world.objects()["101"].content.clone();
+        assert!(content.contains("seed: as configured"), "after {crash}: {content}");
+        assert!(!content.contains("seed-due"), "after {crash}: {content}");
+    }
 }
 
 #[test]
