@@ -70,7 +70,13 @@ pub fn vault_policy(data: &[u8]) {
     assert_eq!(again.ok().as_ref(), Some(&spec), "a spec survives being stored");
     let name = Name::new("web").expect("`web` is a name");
     let plan = |text: &str| {
-        let seen = State { name: "web".to_owned(), text: text.to_owned(), version: Some(1), own: false };
+        let seen = State {
+            name: "web".to_owned(),
+            text: text.to_owned(),
+            version: Some(1),
+            unmarked: false,
+            own: false,
+        };
         VaultPolicy::plan(&name, Some(&spec), Some(&seen))
     };
     assert_eq!(plan(&spec.render()), Next::Settled, "what was written is as wanted");

@@ -35,6 +35,9 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Apply { name, uid: Some(_), changes, .. } if changes.is_empty() => {
+                write!(f, "mark application {name} as managed by Holdfast")
+            }
             Self::Apply { name, .. } => write!(f, "apply application {name}"),
             Self::KeepResources { name, .. } => {
                 write!(f, "take the cascade off application {name}, so that its resources stay when it goes")
@@ -86,7 +89,8 @@ fn converge(name: &Name, want: &Spec, seen: &State) -> Next<Step> {
     }
     let object = wanted(want);
     let changes = differences(&object, seen);
-    if !changes.is_empty() {
+    // What is wanted and carries no mark would stay, unseen, once it leaves the repository.
+    if !changes.is_empty() || seen.unmarked {
         let uid = Some(seen.uid.clone());
         return Next::Do(vec![Step::Apply { name: name.to_string(), uid, object, changes }]);
     }

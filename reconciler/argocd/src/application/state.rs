@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::MARK;
 use super::owned::{self, Path};
 use crate::client::one_line;
 
@@ -21,6 +22,8 @@ pub struct State {
     pub deleting: Option<String>,
     /// The controller that made it: generated Applications are the set's.
     pub generated_by: Option<String>,
+    /// It carries no mark of anybody.
+    pub unmarked: bool,
     /// The fields that Holdfast applied last.
     pub owned: Vec<Path>,
     pub spec: Map<String, Value>,
@@ -131,6 +134,7 @@ impl State {
             generated_by: list(&metadata["ownerReferences"])
                 .find(|owner| owner["kind"] == "ApplicationSet")
                 .and_then(|owner| text(&owner["name"])),
+            unmarked: metadata["annotations"][MARK].is_null(),
             owned: owned::owned(&metadata["managedFields"]),
             spec: object["spec"].as_object().cloned().ok_or("it has no spec")?,
             operation: object["operation"].is_object(),

@@ -156,6 +156,12 @@ fn call(step: &HostStep, secrets: &Secrets, lines: &mut Lines) -> Result<String,
             let line = lines.touch(Part::Directory(path.clone()), entry.clone());
             format!("remove_directory {} || return 1\nkeep {line} ''\n", quote(path.as_str()))
         }
+        Act::Adopt { entries } => {
+            for (part, entry) in entries {
+                lines.touch(part.clone(), entry.clone());
+            }
+            String::new()
+        }
         Act::Forget { entries } => {
             let mut calls = String::new();
             for (part, entry) in entries {

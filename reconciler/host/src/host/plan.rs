@@ -1,7 +1,10 @@
 //! What to do about a host: the pure plan, put together from what each sort of part wants.
 
+use std::collections::BTreeMap;
+
 use holdfast_core::kind::{Next, Refusal};
 
+use super::ledger::{Entry, Part};
 use super::parts;
 use super::spec::HostSpec;
 use super::state::HostState;
@@ -22,6 +25,8 @@ pub(super) struct Draft {
     pub services: Vec<Act>,
     pub removed_directories: Vec<Act>,
     pub forgotten: Vec<Act>,
+    /// What is as wanted where nothing on the host says whose it is.
+    pub adopted: Option<BTreeMap<Part, Entry>>,
     /// What stops the whole host: going on would break a promise.
     pub refusals: Vec<Refusal>,
     /// What a person must settle, while all else goes on.
@@ -56,6 +61,7 @@ fn converge(want: &HostSpec, seen: &HostState) -> Next<HostStep> {
         machine_id: seen.machine_id.clone(),
         ledger_sha256: seen.ledger_sha256.clone(),
     };
+    draft.adopted = parts::adoption::plan(want, seen);
     draft.finish(&place)
 }
 
@@ -74,12 +80,15 @@ impl Draft {
             .chain(reload)
             .chain([self.services, self.removed_directories, self.forgotten].into_iter().flatten())
             .collect();
+        let steps =
+            |acts: Vec<Act>| Next::Do(acts.into_iter().map(|act| HostStep { at: at.clone(), act }).collect());
+        let adopted = self.adopted.and_then(|entries| parts::adoption::beside(entries, &acts));
         if !acts.is_empty() {
-            return Next::Do(acts.into_iter().map(|act| HostStep { at: at.clone(), act }).collect());
+            return steps(adopted.into_iter().chain(acts).collect());
         }
         match merged(self.conflicts) {
             Some(conflict) => Next::Refuse(conflict),
-            None if self.waits.is_empty() => Next::Settled,
+            None if self.waits.is_empty() => adopted.map_or(Next::Settled, |act| steps(vec![act])),
             None => Next::Wait(self.waits.join(", ")),
         }
     }

@@ -88,6 +88,10 @@ pub enum Act {
         path: AbsolutePath,
         entry: Entry,
     },
+    /// Begins a ledger with what is as wanted already, and changes nothing else.
+    Adopt {
+        entries: BTreeMap<Part, Entry>,
+    },
     /// Drops parts from the ledger and leaves them as they are.
     Forget {
         entries: BTreeMap<Part, Entry>,
@@ -134,6 +138,7 @@ impl fmt::Display for Act {
             Self::Stop { unit } => write!(f, "stop {unit}"),
             Self::RemoveFile { path, sha256: _, entry: _ } => write!(f, "remove {path}"),
             Self::RemoveDirectory { path, entry: _ } => write!(f, "remove directory {path}"),
+            Self::Adopt { entries: _ } => f.write_str("mark the host as managed by Holdfast"),
             Self::Forget { entries } => {
                 write!(f, "let go of {}", list(&entries.keys().collect::<Vec<_>>()))
             }

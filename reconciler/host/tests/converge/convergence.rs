@@ -149,6 +149,36 @@ async fn no_secret_shows_in_a_plan_an_error_or_the_ledger() {
 }
 
 #[tokio::test]
+async fn a_lost_ledger_is_begun_anew_and_what_it_named_is_let_go_in_words() {
+    let Some(world) = World::new(Shell::Dash).await else { return };
+    let file = |content: &str| json!({ "path": "/etc/motd", "content": content });
+    let one = |content: &str| world.spec(json!({ "files": [file(content)] }));
+    let spec = one("hello\n");
+    assert_eq!(world.converge(&spec).await, ["create /etc/motd (0644 root:root)"]);
+    std::fs::remove_file(world.tree.path("/var/lib/holdfast/ledger")).unwrap();
+    assert_eq!(world.converge(&spec).await, ["mark the host as managed by Holdfast"]);
+    assert!(world.converge(&spec).await.is_empty(), "and that is all");
+    let ledger = world.tree.read("/var/lib/holdfast/ledger");
+    assert!(ledger.contains("file /etc/motd\texisted\t5891b5b522d5df08"), "{ledger}");
+    assert_eq!(world.converge(&one("hi\n")).await, ["replace /etc/motd (0644 root:root)"]);
+    assert_eq!(world.converge(&world.spec(json!({}))).await, ["let go of file /etc/motd"]);
+    assert_eq!(world.tree.read("/etc/motd"), "hi\n", "it may have been there before us");
+
+    // Parts that have to be changed as well are told the ledger by what changes them.
+    std::fs::remove_file(world.tree.path("/var/lib/holdfast/ledger")).unwrap();
+    let two = world.spec(json!({ "files": [file("hi\n"), { "path": "/etc/issue", "content": "hey\n" }] }));
+    assert_eq!(
+        world.converge(&two).await,
+        ["mark the host as managed by Holdfast", "create /etc/issue (0644 root:root)"]
+    );
+    let ledger = world.tree.read("/var/lib/holdfast/ledger");
+    assert!(
+        ledger.contains("file /etc/issue\tcreated") && ledger.contains("file /etc/motd\texisted"),
+        "{ledger}"
+    );
+}
+
+#[tokio::test]
 async fn marks_tell_whose_a_host_is() {
     let Some(world) = World::new(Shell::Dash).await else { return };
     let spec = world.spec(parts("x"));

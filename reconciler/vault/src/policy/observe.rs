@@ -194,7 +194,9 @@ impl VaultPolicy {
 
     fn present(&self, stored: &Stored, name: &str, own: bool) -> Seen<State> {
         let (text, owner) = stored.split(&self.realm, name);
-        let state = State { name: name.to_owned(), text: text.to_owned(), version: stored.version, own };
+        let unmarked = owner == Owner::Nobody;
+        let state =
+            State { name: name.to_owned(), text: text.to_owned(), version: stored.version, unmarked, own };
         Seen::Present { state, owner }
     }
 }

@@ -38,6 +38,9 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Update { name, text, from, .. } if text == from => {
+                write!(f, "mark policy {name} as managed by Holdfast")
+            }
             Self::Create { name, .. } | Self::Update { name, .. } => write!(f, "write policy {name}"),
             Self::Delete { name } => write!(f, "delete policy {name}"),
         }
@@ -84,13 +87,15 @@ pub(super) fn plan(name: &Name, want: Option<&Spec>, seen: Option<&State>) -> Ne
 /// Holdfast does not change its own rights: who can push would else have all of Vault.
 fn update(want: &Spec, seen: &State) -> Next<Step> {
     let text = want.render();
-    if text == seen.text {
+    // What is wanted and carries no mark would stay, unseen, once it leaves the repository. Holdfast's own policies it
+    // does not remove either.
+    if text == seen.text && (seen.own || !seen.unmarked) {
         return Next::Settled;
     }
     if seen.own {
         return Next::Refuse(own(&seen.name, "changing it would change what Holdfast itself may do"));
     }
-    let changes = changes(&seen.text, &text);
+    let changes = if text == seen.text { Vec::new() } else { changes(&seen.text, &text) };
     let (name, from) = (seen.name.clone(), seen.text.clone());
     Next::Do(vec![Step::Update { name, text, from, version: seen.version, changes }])
 }

@@ -18,6 +18,9 @@ pub struct State {
     /// How often it was written, where the server counts (`OpenBao`): what a write is checked against.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
+    /// It carries no mark of anybody.
+    #[serde(default)]
+    pub unmarked: bool,
     /// The token of Holdfast itself has this policy.
     #[serde(default)]
     pub own: bool,

@@ -113,14 +113,17 @@ async fn a_policy_is_made_kept_repaired_and_pruned() {
 }
 
 #[tokio::test]
-async fn an_equal_policy_of_nobody_is_kept_and_a_different_one_is_adopted() {
+async fn an_equal_policy_of_nobody_is_marked_and_a_different_one_is_adopted() {
     let Some(bao) = Bao::start().await else { return };
     let kind = kind_as_root(&bao.url);
     bao.write_policy("same", READ_WEB).await;
     bao.write_policy("other", "path \"*\" { capabilities = [\"sudo\"] }").await;
     let want = wanted(&[("same", read_web()), ("other", read_web())]);
+    let Action::Adopt(steps) = converge(&*kind, &want, "same").await else { panic!() };
+    assert_eq!(steps[0].text, "mark policy same as managed by Holdfast");
+    let marked = format!("# holdfast: home/core/VaultPolicy/same@same\n{READ_WEB}");
+    assert_eq!(bao.policy("same").await, Some(marked));
     assert_eq!(converge(&*kind, &want, "same").await, Action::Keep);
-    assert_eq!(bao.policy("same").await.as_deref(), Some(READ_WEB), "it was not written");
     assert!(matches!(converge(&*kind, &want, "other").await, Action::Adopt(_)));
     assert!(
         bao.policy("other").await.unwrap().starts_with("# holdfast: home/core/VaultPolicy/other@other\n")
@@ -129,7 +132,7 @@ async fn an_equal_policy_of_nobody_is_kept_and_a_different_one_is_adopted() {
     let look = look(&*kind, &BTreeMap::new()).await;
     assert_eq!(
         look.seen.keys().map(Name::as_str).collect::<Vec<_>>(),
-        ["other"],
+        ["other", "same"],
         "only marked ones are ours"
     );
 }
@@ -159,7 +162,8 @@ async fn five_hundred_policies_cost_one_request() {
     let Some(bao) = Bao::start().await else { return };
     let mut want = BTreeMap::new();
     for number in 0..500 {
-        bao.write_policy(&format!("p{number}"), READ_WEB).await;
+        let marked = format!("# holdfast: home/core/VaultPolicy/p{number}@p{number}\n{READ_WEB}");
+        bao.write_policy(&format!("p{number}"), &marked).await;
         want.insert(name(&format!("p{number}")), read_web());
     }
     let proxy = Proxy::before(&bao).await;

@@ -46,22 +46,28 @@ fn lived_in(home: &Home) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_as_wanted_is_adopted_without_a_write() {
+async fn what_is_as_wanted_is_adopted_by_its_mark_alone() {
     let mut life = Life::furnish(&Options { machines: false, ..Options::default() }).await;
     lived_in(&life.home);
     life.home.proxmox.add(seed());
     let commit = life.push("what is there already");
     life.start();
     life.all_green(&commit, &small::ENVIRONMENTS).await;
-    assert_eq!(life.home.writes(), Vec::<String>::new());
-    assert_eq!(life.home.proxmox.world().history, []);
-    // The first change takes it over, and marks it.
+    let writes = life.home.writes();
+    let of = |target: &str| writes.iter().filter(|write| write.starts_with(target)).count();
+    assert_eq!(
+        (of("proxmox: "), of("vault: "), of("kubernetes: "), writes.len()),
+        (1, 1, 1, 3),
+        "the mark of each: {writes:#?}"
+    );
+    let config = life.home.proxmox.guest(150).expect("it is there").config;
+    assert!(config["description"].contains("holdfast: home/core/VirtualMachine/old@150/"), "{config:?}");
+    assert_eq!(config["cores"], "2");
     life.edit(small::CORE, "cores: 2", "cores: 4");
     let commit = life.push("more cores");
     life.all_green(&commit, &small::ENVIRONMENTS).await;
     let config = life.home.proxmox.guest(150).expect("it is there").config;
     assert_eq!(config["cores"], "4");
-    assert!(config["description"].contains("holdfast: home/core/VirtualMachine/old@150/"), "{config:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

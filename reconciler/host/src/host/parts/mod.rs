@@ -1,5 +1,6 @@
 //! The sorts of parts of a host: one file a sort, each a pure function from what is wanted and seen to acts.
 
+pub(super) mod adoption;
 pub(super) mod directory;
 pub(super) mod file;
 pub(super) mod package;

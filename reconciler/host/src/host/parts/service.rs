@@ -78,11 +78,7 @@ impl<'a> OneService<'a> {
         draft: &Draft,
     ) -> Self {
         let name = &service.name;
-        let files: Vec<&File> = want
-            .files
-            .iter()
-            .filter(|file| service.restart_on.contains(&file.path) || is_unit_file(&file.path, name))
-            .collect();
+        let files = files_of(service, want);
         let writes = |file: &&&File| {
             draft
                 .files
@@ -204,6 +200,18 @@ impl<'a> OneService<'a> {
             None => self.newer.as_ref().map(|path| format!("{path} is newer than its start")),
         }
     }
+}
+
+/// What the ledger shall say of a service that runs as wanted.
+pub(crate) fn standing(service: &Service, want: &HostSpec) -> Entry {
+    Entry::service(Some(inputs(&files_of(service, want)).digest))
+}
+
+/// The files that a unit reads.
+fn files_of<'a>(service: &Service, want: &'a HostSpec) -> Vec<&'a File> {
+    let reads =
+        |file: &&File| service.restart_on.contains(&file.path) || is_unit_file(&file.path, &service.name);
+    want.files.iter().filter(reads).collect()
 }
 
 /// What a unit reads: the paths and texts of its files, in a stable order.

@@ -30,7 +30,7 @@ pub(super) fn meddle(world: &mut Hosts, chance: &mut SmallRng) -> Option<Meddlin
         5 => delete(computer, chance)?,
         6 => {
             computer.ledger.take()?;
-            ("deletes the ledger".to_owned(), true)
+            ("deletes the ledger".to_owned(), false)
         }
         _ => {
             let from = up.iter().find(|other| **other != address)?.clone();

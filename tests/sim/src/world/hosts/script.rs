@@ -182,6 +182,9 @@ fn prepare<'a>(step: &'a HostStep, secrets: &Secrets) -> Result<Ready<'a>, Targe
         }
         Act::RemoveFile { path, sha256: _, entry } => ready.lines.push(gone(Part::File(path.clone()), entry)),
         Act::RemoveDirectory { path, entry } => ready.lines.push(gone(Part::Directory(path.clone()), entry)),
+        Act::Adopt { entries } => {
+            ready.lines = entries.iter().map(|(part, entry)| kept(part.clone(), entry)).collect();
+        }
         Act::Forget { entries } => {
             ready.lines = entries.iter().map(|(part, entry)| gone(part.clone(), entry)).collect();
         }

@@ -78,6 +78,8 @@ impl Hand<'_> {
                 self.computer.paths.remove(path.as_str());
             }
             Act::RemoveDirectory { path, entry: _ } => self.remove_directory(path.as_str())?,
+            // The ledger is all that it is about.
+            Act::Adopt { .. } => {}
             Act::Forget { entries } => {
                 for (part, entry) in entries {
                     if let (Part::File(path), Origin::Intended) = (part, entry.origin) {

@@ -156,6 +156,7 @@ impl App {
             finalizers: self.finalizers.clone(),
             deleting: self.deleting.map(stamp),
             generated_by: self.generated_by.clone(),
+            unmarked: !self.annotations.contains_key(MARK),
             owned: self.managers.get(HOLDFAST).into_iter().flatten().cloned().collect(),
             spec: self.spec.clone(),
             operation: *operation,

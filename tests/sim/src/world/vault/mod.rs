@@ -126,8 +126,8 @@ impl Vault {
             let (mark, text) = split_mark(text);
             let owner = realm.owner(mark.and_then(Mark::parse).as_ref(), name);
             let version = (self.flavour == Flavour::OpenBao).then_some(version);
-            let state =
-                State { name: name.to_owned(), text: text.to_owned(), version, own: self.own.contains(name) };
+            let (unmarked, own) = (owner == Owner::Nobody, self.own.contains(name));
+            let state = State { name: name.to_owned(), text: text.to_owned(), version, unmarked, own };
             Seen::Present { state, owner }
         };
         match self.policies.get(name) {
