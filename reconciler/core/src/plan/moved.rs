@@ -1,4 +1,4 @@
-//! Renames: `moved:` hands an object to its new name, without touching it.
+//! Renames: `moved:` hands an object to its new name, untouched but for its mark.
 
 use serde_json::Value;
 
@@ -8,8 +8,9 @@ use crate::ident::ResourceId;
 use crate::kind::{Owner, Refusal, Seen, TargetError};
 use crate::planted::{Defect, has};
 
-/// What was seen, with our marks read by the names that their resources go by now. The mark itself stays until the
-/// object changes for another reason: until then its entry under `moved:` is what makes it ours.
+/// What was seen, with our marks read by the names that their resources go by now. The mark itself is
+/// written anew by the kind: by itself where its plan compares it (a guest), else when the object changes for another
+/// reason. Until then its entry under `moved:` is what makes it ours.
 pub fn hand_over(desired: &Desired, seen: Seen<Value>) -> Seen<Value> {
     match seen {
         Seen::Present { state, owner: Owner::Ours(marked) } if !has(Defect::RenameReplaces) => {

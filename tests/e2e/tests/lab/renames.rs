@@ -36,7 +36,7 @@ async fn a_renamed_guest_is_held_until_the_commit_says_so_and_then_stays_as_it_i
     life.green(&commit, "core").await;
     let world = life.home.proxmox.world();
     let now = &world.guests[&111];
-    assert_eq!((now.boots, &now.disks), (before.boots, &before.disks), "untouched");
+    assert_eq!((now.boots, &now.disks), (before.boots, &before.disks), "untouched but for its mark");
     assert_eq!(guests(&life.home), [111], "and no other");
     // The mark goes by the new name, and that is all that is written.
     let (old, new) = (&before.config["description"], &now.config["description"]);

@@ -1,4 +1,5 @@
-//! `moved:` renames resources without touching them. Renames may follow one another, and must end at something.
+//! `moved:` renames resources, which are untouched but for their marks. Renames may follow one another, and must end
+//! at something.
 
 use std::collections::{BTreeMap, BTreeSet};
 
