@@ -82,13 +82,18 @@ impl Watcher {
         Ok(())
     }
 
-    /// The commit of an environment's last run, where it does not go back from the last converged one.
+    /// The commit of an environment's last run, where it does not go back from the last converged one. A journal in which
+    /// nothing converged yet does not know what an earlier one held: its runs were those of who only looks.
     async fn begun_after(
         &self,
         kept: &CommitId,
         environment: &EnvironmentName,
     ) -> Result<Option<CommitId>, TakeError> {
-        let Some(begun) = self.engine.journal.begun(environment).await? else { return Ok(None) };
+        let journal = &self.engine.journal;
+        if journal.converged(environment).await?.is_none() {
+            return Ok(None);
+        }
+        let Some(begun) = journal.begun(environment).await? else { return Ok(None) };
         Ok(if self.comes_before(kept, &begun).await? { Some(begun) } else { None })
     }
 

@@ -98,6 +98,8 @@ impl Past {
             self.known = report.there().cloned().collect();
             self.leaving.clear();
             self.emptied.clear();
+        } else {
+            self.leaving.extend(report.leftovers.iter().cloned());
         }
         if !drift {
             return;
@@ -168,6 +170,7 @@ mod tests {
             outcomes: BTreeMap::from([(id(name), Outcome::Applied(vec!["put 1".to_owned()]))]),
             unseen: BTreeMap::new(),
             notices: BTreeSet::new(),
+            leftovers: BTreeSet::new(),
         }
     }
 

@@ -136,8 +136,8 @@ pub trait Journal: Send + Sync {
     /// Notes that it ended, however it did.
     fn attempt_ended<'a>(&'a self, commit: &'a CommitId) -> BoxFuture<'a, Result<(), JournalError>>;
 
-    /// The resources that the last converged run of an environment found or made: what makes an empty answer
-    /// implausible. It may make us hold, and never act.
+    /// The resources that the last converged run of an environment found or made, and what runs since found that no
+    /// manifest declares: what makes an empty answer implausible. It may make us hold, and never act.
     fn known<'a>(
         &'a self,
         environment: &'a EnvironmentName,

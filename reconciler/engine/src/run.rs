@@ -110,7 +110,16 @@ pub async fn run(engine: &Engine, job: &Job, stop: &CancellationToken) -> Result
             }
             let outcomes = tally.finish(desired);
             let (environment, commit) = (environment.clone(), commit.clone());
-            let report = Report { environment, commit, outcomes, unseen: plan.unseen, notices: plan.notices };
+            let mut report = Report {
+                environment,
+                commit,
+                outcomes,
+                unseen: plan.unseen,
+                notices: plan.notices,
+                leftovers: BTreeSet::new(),
+            };
+            let undeclared = report.there().filter(|id| !desired.resources.contains_key(*id));
+            report.leftovers = undeclared.cloned().collect();
             return Ok(End::Finished { run, report });
         }
     }

@@ -196,7 +196,7 @@ impl Turn<'_> {
 
 async fn finish(engine: &Engine, run: RunId, report: &Report) -> Ended {
     let status = report.status();
-    let Report { environment, commit, outcomes: _, unseen: _, notices: _ } = report;
+    let Report { environment, commit, .. } = report;
     info!(environment = %environment, commit = commit.short(), state = status.state.as_str(), status = %status.description, "the run ended");
     let converged = report.converged();
     if converged && let Err(error) = engine.repository.keep(environment, commit).await {

@@ -1,5 +1,6 @@
 //! The simulation at a shell: many seeds, one seed with everything that happened, the smallest world that still fails.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -77,7 +78,13 @@ fn many(seeds: &str, threads: usize, failures: usize) -> anyhow::Result<bool> {
     let began = tokio::time::Instant::now();
     let mut said = Duration::ZERO;
     let mut out = std::io::stdout();
+    let mut told = BTreeSet::new();
     let tally = run_seeds(from..to, threads, |tally| {
+        for (seed, breaches) in tally.failures.iter().filter(|(seed, _)| told.insert(**seed)) {
+            for breach in breaches {
+                drop(writeln!(out, "seed {seed}: {breach}"));
+            }
+        }
         let since = began.elapsed();
         if since >= said + Duration::from_secs(10) {
             said = since;
@@ -93,11 +100,6 @@ fn many(seeds: &str, threads: usize, failures: usize) -> anyhow::Result<bool> {
         tally.failures.len() < failures
     });
     let since = began.elapsed();
-    for (seed, breaches) in &tally.failures {
-        for breach in breaches {
-            writeln!(out, "seed {seed}: {breach}")?;
-        }
-    }
     for kind in FaultKind::ALL {
         writeln!(out, "{:>9} {kind}", tally.faults.get(&kind).copied().unwrap_or_default())?;
     }

@@ -34,6 +34,13 @@ pub(crate) struct NotedJournal {
     pub(crate) process: u8,
 }
 
+impl NotedJournal {
+    /// Whether this machine knows of no commit that an environment converged to.
+    fn is_first(&self, environment: &EnvironmentName) -> bool {
+        !self.mirror.kept().contains_key(environment) && self.store.converged(environment).is_none()
+    }
+}
+
 impl Journal for NotedJournal {
     fn set_status<'a>(
         &'a self,
@@ -43,6 +50,7 @@ impl Journal for NotedJournal {
     ) -> BoxFuture<'a, Result<(), JournalError>> {
         if let (Context::Environment(environment), StatusState::Pending) = (context, status.state) {
             self.checks.taken(self.truth.now(), self.process, environment, commit);
+            self.truth.taken(self.process, commit, environment, self.is_first(environment));
         }
         self.inner.set_status(commit, context, status)
     }
@@ -140,9 +148,7 @@ impl Journal for NotedJournal {
         Box::pin(async move {
             let run = self.inner.run_started(commit, plan).await?;
             self.checks.run_started(self.process, commit, plan);
-            let kept = self.mirror.kept().contains_key(&plan.environment);
-            let first = !kept && self.store.converged(&plan.environment).is_none();
-            self.truth.run_started(self.process, commit, &plan.environment, first);
+            self.truth.run_started(self.process, &plan.environment);
             Ok(run)
         })
     }

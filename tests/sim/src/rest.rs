@@ -171,12 +171,14 @@ async fn unlike(
         Standing::Held(held) => {
             is_held(held) && matches!(status.state, StatusState::Failure | StatusState::Error)
         }
-        // What somebody did to one of a group, or to a guest, may keep the rest of the group, or its host, from moving.
-        Standing::Moving { held, .. } if meddled && !held.is_empty() => status.state == StatusState::Failure,
-        Standing::Moving { to_do, .. } => {
+        // Who started a guest before it had its address has to start it again.
+        Standing::Moving(lines) if meddled && lines.iter().all(|line| line.contains("connecting to")) => {
+            status.description.contains("out of reach")
+        }
+        Standing::Moving(lines) => {
             // What a system refuses to do stays to be done.
             status.state == StatusState::Failure
-                && expectation.holds.iter().any(|phrase| to_do.iter().any(|line| line.contains(phrase)))
+                && lines.iter().all(|line| expectation.holds.iter().any(|phrase| line.contains(phrase)))
         }
     };
     (!fits).then(|| {

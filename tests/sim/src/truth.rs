@@ -1,12 +1,13 @@
 //! The truth: how a home compares with a commit, by the shipped planners over whole and true looks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use holdfast_core::desired::Desired;
+use holdfast_core::desired::{Desired, Group};
 use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
-use holdfast_core::plan::{Action, Hold, Plan};
+use holdfast_core::kind::Risk;
+use holdfast_core::plan::{Action, Hold, Item, Plan};
 use holdfast_core::report::Report;
 use holdfast_engine::budget::Budget;
 use holdfast_engine::chance::Chance;
@@ -56,8 +57,33 @@ pub enum Standing {
     Matches,
     /// Nothing is to be done, since this is held.
     Held(Vec<String>),
-    /// Something is to be done, or on its way; and what is held beside that.
-    Moving { to_do: Vec<String>, held: Vec<String> },
+    /// Something is to be done, or on its way.
+    Moving(Vec<String>),
+}
+
+/// What cannot move while something else is held: a host that is out of reach, of a guest that is; a member of a group of
+/// which another is held, as far as the group's turn is needed.
+fn stuck(plan: &Plan, desired: &Desired) -> BTreeSet<ResourceId> {
+    let is_held = |action: &Action| match action {
+        Action::Hold(Hold::Unseen(error)) => !error.is_unavailable(),
+        other => matches!(other, Action::Hold(_)),
+    };
+    let held: BTreeSet<&ResourceId> =
+        plan.items.iter().filter(|item| is_held(&item.action)).map(|item| &item.id).collect();
+    let waits = |item: &&Item| match &item.action {
+        Action::Hold(Hold::Unseen(error)) if error.is_unavailable() => desired
+            .resources
+            .get(&item.id)
+            .is_some_and(|one| one.needs.iter().any(|need| held.contains(need))),
+        Action::Update(steps) | Action::Adopt(steps)
+            if steps.first().is_some_and(|step| step.risk >= Risk::Disruptive) =>
+        {
+            let others = |group: &Group| group.members.iter().any(|member| held.contains(member));
+            desired.groups_of(&item.id).any(others)
+        }
+        _ => false,
+    };
+    plan.items.iter().filter(waits).map(|item| item.id.clone()).collect()
 }
 
 impl Truth {
@@ -104,9 +130,11 @@ impl Truth {
     pub async fn standing(&self, environment: &EnvironmentName, desired: &Desired) -> Standing {
         let plan = self.plan(environment, desired).await;
         let (mut held, mut to_do) = (Vec::new(), Vec::new());
+        let stuck = stuck(&plan, desired);
         for item in &plan.items {
             let line = |text: &str| format!("{}: {text}", item.id.short());
             match &item.action {
+                _ if stuck.contains(&item.id) => held.push(line("it waits for what is held")),
                 Action::Keep => {}
                 // What cannot be reached now may be in a moment.
                 Action::Hold(Hold::Unseen(error)) if error.is_unavailable() => {
@@ -130,7 +158,7 @@ impl Truth {
             }
         }
         if !to_do.is_empty() {
-            Standing::Moving { to_do, held }
+            Standing::Moving(to_do)
         } else if held.is_empty() {
             Standing::Matches
         } else {
@@ -161,19 +189,17 @@ impl Truth {
         standing
     }
 
-    /// A run begins; `first`: its machine knows of no commit that the environment converged to before.
-    pub(crate) fn run_started(
-        &self,
-        process: u8,
-        commit: &CommitId,
-        environment: &EnvironmentName,
-        first: bool,
-    ) {
+    /// A commit is handed to a lane; `first`: its machine knows of no commit that the environment converged to before.
+    pub(crate) fn taken(&self, process: u8, commit: &CommitId, environment: &EnvironmentName, first: bool) {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        // It stays the first for as long as its lane has it.
+        runs.first.entry((process, environment.clone(), commit.clone())).or_insert(first);
+    }
+
+    pub(crate) fn run_started(&self, process: u8, environment: &EnvironmentName) {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.home.wire.now();
         runs.began.insert((process, environment.clone()), now);
-        // It stays the first for as long as its lane has it.
-        runs.first.entry((process, environment.clone(), commit.clone())).or_insert(first);
     }
 
     /// A run says that it was seen to match: it must have, at some moment since the run began. Where nobody else
@@ -205,7 +231,7 @@ impl Truth {
             Standing::Matches => None,
             _ if touched => return,
             // What the first run left as it was is told, and no failure.
-            Standing::Held(what) | Standing::Moving { to_do: what, held: _ } => Some(format!(
+            Standing::Held(what) | Standing::Moving(what) => Some(format!(
                 "{} of {environment} is called a success, and it is not: {}",
                 commit.short(),
                 what.join("; ")

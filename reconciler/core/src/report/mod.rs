@@ -50,6 +50,9 @@ pub struct Report {
     /// What a person should know although nothing is done about it: copied marks and the like.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub notices: BTreeSet<String>,
+    /// What no manifest declares any more, and what is there still, or may be.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub leftovers: BTreeSet<ResourceId>,
 }
 
 /// What is wrong with one resource, for people.

@@ -36,6 +36,8 @@ pub(crate) struct Memory {
     pub(crate) begun: Mutex<Option<CommitId>>,
     /// How often the process ended while it read the next commit.
     pub(crate) deaths: Mutex<u32>,
+    /// The last commit that each environment converged to.
+    pub(crate) converged: Mutex<BTreeMap<EnvironmentName, CommitId>>,
     /// What was removed for which commit.
     pub(crate) removals: Mutex<Vec<(CommitId, ResourceId)>>,
     /// Who has the environment, and how often it changed hands.
@@ -155,9 +157,11 @@ impl Journal for Memory {
     }
     fn converged<'a>(
         &'a self,
-        _: &'a EnvironmentName,
+        environment: &'a EnvironmentName,
     ) -> BoxFuture<'a, Result<Option<CommitId>, JournalError>> {
-        Box::pin(async { Ok(None) })
+        let converged = self.converged.lock().expect("no test panics while it holds this");
+        let converged = converged.get(environment).cloned();
+        Box::pin(async { Ok(converged) })
     }
     fn begun<'a>(&'a self, _: &'a EnvironmentName) -> BoxFuture<'a, Result<Option<CommitId>, JournalError>> {
         let begun = self.begun.lock().expect("no test panics while it holds this").clone();
@@ -185,6 +189,10 @@ impl Journal for Memory {
             return Box::pin(async { Err(error) });
         }
         self.reports.lock().expect("no test panics while it holds this").push(report.clone());
+        if report.converged() {
+            let mut converged = self.converged.lock().expect("no test panics while it holds this");
+            converged.insert(report.environment.clone(), report.commit.clone());
+        }
         self.want(&report.commit, &Context::Environment(report.environment.clone()), status);
         Box::pin(async { Ok(()) })
     }

@@ -51,6 +51,7 @@ fn report(why: &str) -> Report {
         ]),
         unseen: BTreeMap::new(),
         notices: BTreeSet::from([format!("it warned: {why}")]),
+        leftovers: BTreeSet::new(),
     }
 }
 

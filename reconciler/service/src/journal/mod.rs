@@ -313,6 +313,10 @@ impl Sqlite {
             let known = report.there().cloned().collect();
             memory::note_known(transaction.connection(), &report.environment, &known).await?;
             memory::note_converged(transaction.connection(), &report.environment, &report.commit).await?;
+        } else if !report.leftovers.is_empty() {
+            let mut known = memory::known(transaction.connection(), &report.environment).await?;
+            known.extend(report.leftovers.iter().cloned());
+            memory::note_known(transaction.connection(), &report.environment, &known).await?;
         }
         statuses::want(transaction.connection(), &report.commit, &context, status, now()).await?;
         statuses::trim(transaction.connection(), KEEP_STATUSES).await?;

@@ -65,9 +65,10 @@ fn report(chance: &mut SmallRng) -> Report {
         let id = ResourceId::parse_in(&environment, &format!("Host/n{number}")).unwrap();
         (id, pick(chance, &outcomes))
     });
-    let outcomes = outcomes.collect();
+    let outcomes: BTreeMap<ResourceId, Outcome> = outcomes.collect();
+    let leftovers = outcomes.keys().take(chance.random_range(0..2)).cloned().collect();
     let commit = commit(chance);
-    Report { environment, commit, outcomes, unseen: BTreeMap::new(), notices: BTreeSet::new() }
+    Report { environment, commit, outcomes, unseen: BTreeMap::new(), notices: BTreeSet::new(), leftovers }
 }
 
 /// The first epoch of each environment.

@@ -24,8 +24,10 @@ pub(super) fn effect(facts: &Facts, effect: &Effect<'_>) -> Finding {
             continue;
         }
         let owned_by = facts.owner(before);
-        let moved = facts
-            .acts_for(actor.process, &actor.id.environment)
+        let moved = actor
+            .wrong
+            .of
+            .as_ref()
             .and_then(|commit| facts.desired(commit, &actor.id.environment))
             .and_then(|desired| owned_by.as_ref().map(|id| desired.known_as(id).clone()));
         let ours = owned_by.as_ref() == Some(&actor.id) || moved.as_ref() == Some(&actor.id);

@@ -160,6 +160,7 @@ impl Checks {
         let wrong = Wrong {
             lease: lease::wrong(&book.facts, process, &id, &what),
             order: order::wrong(&book.facts, process, &id, &what),
+            of: book.facts.acts_for(process, &id.environment).cloned(),
         };
         Actor { process, id, what, risk, wrong }
     }

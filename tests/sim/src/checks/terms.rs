@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use holdfast_core::ident::ResourceId;
+use holdfast_core::ident::{CommitId, ResourceId};
 use holdfast_core::kind::Risk;
 
 use crate::model::{Object, Time};
@@ -113,11 +113,13 @@ pub struct Actor {
     pub(crate) wrong: Wrong,
 }
 
-/// What may be wrong with a write when it goes out. What comes between that and its effect is nobody's to know.
+/// How a write stands when it goes out, and what is wrong with that. What comes between that and its effect is nobody's to know.
 #[derive(Debug, Clone, Default)]
 pub struct Wrong {
     pub(crate) lease: Option<String>,
     pub(crate) order: Option<String>,
+    /// What it was done for, whichever commit is converged to when it lands.
+    pub(crate) of: Option<CommitId>,
 }
 
 /// One effect on one system: everything in it before and after.

@@ -248,7 +248,7 @@ impl Player {
                 Rest::Holds(held, words) if *held == environment => {
                     let said = status.is_some_and(|status| status.description.contains(words));
                     let lines = match &standing {
-                        Standing::Held(lines) | Standing::Moving { to_do: lines, .. } => lines.as_slice(),
+                        Standing::Held(lines) | Standing::Moving(lines) => lines.as_slice(),
                         Standing::Matches => &[],
                     };
                     state == Some(StatusState::Failure)

@@ -231,9 +231,13 @@ impl Tables {
         if let Some(run) = self.runs.get_mut(&run.0) {
             run.finished = Some((now, converged));
         }
-        if let Some(held) = self.environments.get_mut(&report.environment).filter(|_| converged) {
-            held.known = report.there().cloned().collect();
-            held.converged = Some(report.commit.clone());
+        if let Some(held) = self.environments.get_mut(&report.environment) {
+            if converged {
+                held.known = report.there().cloned().collect();
+                held.converged = Some(report.commit.clone());
+            } else {
+                held.known.extend(report.leftovers.iter().cloned());
+            }
         }
         self.want(&report.commit, &Context::Environment(report.environment.clone()), status, now);
     }
