@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::any_kind::PlannedStep;
 use holdfast_core::ident::{KindName, ResourceId};
-use holdfast_core::kind::{Owner, Seen, TargetError, chain};
+use holdfast_core::kind::{Seen, TargetError, chain};
 use holdfast_core::plan::{Action, Hold, Plan, decide, decide_orphan, orphans};
 use holdfast_core::planted::{Defect, has};
 use holdfast_core::report::Outcome;
@@ -39,25 +39,18 @@ pub(crate) async fn remove(
             _ => {}
         }
     }
-    let first_owners: BTreeMap<ResourceId, Owner> = {
-        let observed = world.observed();
-        going.iter().filter_map(|id| Some(((*id).clone(), owner(observed.seen.get(*id))?))).collect()
-    };
+    let first = orphans_of(world);
     let kinds: BTreeSet<KindName> = going.iter().map(|id| id.kind.clone()).collect();
     for kind in kinds.iter().filter(|_| !has(Defect::NoSecondLook)) {
         world.look_at(&(world.environment.clone(), kind.clone()), Try::Again).await;
     }
-    let second: BTreeSet<ResourceId> = {
-        let observed = world.observed();
-        orphans(world.environment, &world.engine.kinds, world.desired, &observed).into_iter().collect()
-    };
+    let second = orphans_of(world);
     for id in going {
         if stop.is_cancelled() {
             break;
         }
-        let agreed =
-            second.contains(id) && owner(world.observed().seen.get(id)) == first_owners.get(id).cloned();
-        let outcome = if agreed {
+        // Where one look shows more than the other, one of them was short, and the brake was put on too few.
+        let outcome = if first.get(&id.kind) == second.get(&id.kind) {
             remove_one(world, job, id).await
         } else {
             let error = TargetError::unavailable("removing it", "two looks at it did not agree");
@@ -117,12 +110,14 @@ fn what_next(world: &World<'_>, id: &ResourceId) -> Option<Action> {
     Some(decide(&world.engine.kinds[&id.kind], id, None, seen, world.desired.farewell(id)))
 }
 
-/// Whose the object is. Its state may move between two looks; what must agree is that it is there, and ours.
-fn owner(seen: Option<&Seen<serde_json::Value>>) -> Option<Owner> {
-    match seen {
-        Some(Seen::Present { owner, .. }) => Some(owner.clone()),
-        _ => None,
+/// What the last looks found too much, of each kind. Its state may move between two looks; what must agree is what is
+/// there, and ours.
+fn orphans_of(world: &World<'_>) -> BTreeMap<KindName, BTreeSet<ResourceId>> {
+    let mut all: BTreeMap<KindName, BTreeSet<ResourceId>> = BTreeMap::new();
+    for id in orphans(world.environment, &world.engine.kinds, world.desired, &world.observed()) {
+        all.entry(id.kind.clone()).or_default().insert(id);
     }
+    all
 }
 
 async fn remove_one(world: &World<'_>, job: &Job, id: &ResourceId) -> Outcome {

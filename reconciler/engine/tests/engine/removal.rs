@@ -36,6 +36,20 @@ async fn a_second_look_that_is_incomplete_removes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_was_short_at_first_does_not_loosen_the_brake() {
+    let world = World::default();
+    world.put("keep", "k", Owner::Ours(id("keep")));
+    for name in ["a", "b", "c", "d"] {
+        world.put(name, "o", Owner::Ours(id(name)));
+    }
+    world.attic().hidden_at_first.insert("d".to_owned());
+    let keep = desired(&[("keep", json!({ "value": "k" }), &[])]);
+    let report = report(&world, &keep).await;
+    assert_eq!(world.attic().writes, Vec::<String>::new(), "three may go, and there are four");
+    assert!(matches!(report.outcomes[&id("a")], Outcome::Held(Hold::Unseen(_))), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_removal_that_takes_its_time_is_waited_for() {
     let world = World::default();
     world.put("old", "o", Owner::Ours(id("old")));

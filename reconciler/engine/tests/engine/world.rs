@@ -103,6 +103,8 @@ pub(crate) struct Attic {
     pub(crate) unseen: BTreeMap<String, TargetError>,
     /// Looks in scope `All` after the first are incomplete.
     pub(crate) second_look_incomplete: bool,
+    /// The first look in scope `All` does not list these.
+    pub(crate) hidden_at_first: BTreeSet<String>,
     /// These things stay down after a change.
     pub(crate) stay_down: BTreeSet<String>,
     /// Changes of these succeed and do nothing.
@@ -220,7 +222,8 @@ impl Kind for Thing {
         let all_looks = attic.looks.iter().filter(|(scope, _)| scope == "All").count();
         let mut seen = BTreeMap::new();
         let ours = |owner: &Owner| matches!(owner, Owner::Ours(_)) && scope == Scope::All;
-        for (name, (state, owner)) in attic.things.iter().filter(|_| !attic.empty) {
+        let hidden = |name: &Name| all_looks == 1 && attic.hidden_at_first.contains(name.as_str());
+        for (name, (state, owner)) in attic.things.iter().filter(|(name, _)| !attic.empty && !hidden(name)) {
             if wanted.contains_key(name) || ours(owner) {
                 let is_up = attic.down_until.get(name).is_none_or(|until| *until <= Instant::now());
                 let state = ThingState { up: state.up && is_up, ..state.clone() };
