@@ -1,21 +1,22 @@
 //! Texts that are checked once, where they are made: the plumbing of every such newtype.
 
-/// Defines a newtype over `String` whose one constructor checks it. `$check` takes the text and gives
-/// `Result<(), $error>`. The JSON Schema is left to the caller, since only the rule knows its pattern.
+/// Defines a newtype over a text whose one constructor checks it; its clones share the text, since names are cloned far
+/// more often than made. `$check` takes the text and gives `Result<(), $error>`. The JSON Schema is left to the caller,
+/// since only the rule knows its pattern.
 #[macro_export]
 macro_rules! checked_text {
     ($(#[$doc:meta])* $type:ident, $error:ty, $check:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, ::serde::Serialize, ::serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        pub struct $type(::std::sync::Arc<str>);
 
         impl $type {
             /// Checks the text and keeps it as it is.
             pub fn new(text: impl Into<String>) -> Result<Self, $error> {
                 let text = text.into();
                 let check: fn(&str) -> Result<(), $error> = $check;
-                check(&text).map(|()| Self(text))
+                check(&text).map(|()| Self(text.into()))
             }
 
             pub fn as_str(&self) -> &str {
@@ -32,7 +33,7 @@ macro_rules! checked_text {
 
         impl From<$type> for String {
             fn from(text: $type) -> Self {
-                text.0
+                text.as_str().to_owned()
             }
         }
 

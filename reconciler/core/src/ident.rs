@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -203,13 +204,13 @@ impl From<ResourceId> for String {
 /// A full SHA-1 commit id, lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct CommitId(String);
+pub struct CommitId(Arc<str>);
 
 impl CommitId {
     pub fn new(text: impl Into<String>) -> Result<Self, IdentError> {
         let text = text.into().to_ascii_lowercase();
         if text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            Ok(Self(text))
+            Ok(Self(text.into()))
         } else {
             Err(IdentError::NotACommit)
         }
@@ -234,7 +235,7 @@ impl TryFrom<String> for CommitId {
 
 impl From<CommitId> for String {
     fn from(commit: CommitId) -> Self {
-        commit.0
+        commit.as_str().to_owned()
     }
 }
 

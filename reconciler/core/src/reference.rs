@@ -83,7 +83,14 @@ fn as_reference(object: &Map<String, Value>) -> Option<OutputRef> {
 
 /// Calls `see` with every object in `value`, outer ones first.
 pub(crate) fn visit_objects(value: &Value, see: &mut impl FnMut(&Map<String, Value>)) {
-    walk(value, &mut String::new(), &mut |_, object| see(object));
+    match value {
+        Value::Object(object) => {
+            see(object);
+            object.values().for_each(|inner| visit_objects(inner, see));
+        }
+        Value::Array(items) => items.iter().for_each(|inner| visit_objects(inner, see)),
+        _ => {}
+    }
 }
 
 /// Replaces the objects for which `new` gives a value; what it replaced is not entered.
@@ -105,7 +112,11 @@ fn walk(value: &Value, pointer: &mut String, see: &mut impl FnMut(&str, &Map<Str
             see(pointer, object);
             for (key, inner) in object {
                 pointer.push('/');
-                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                if key.contains(['~', '/']) {
+                    pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                } else {
+                    pointer.push_str(key);
+                }
                 walk(inner, pointer, see);
                 pointer.truncate(length);
             }

@@ -96,7 +96,7 @@ impl AbsolutePath {
 
     /// Its last part.
     pub fn name(&self) -> &str {
-        self.0.rsplit_once('/').map_or(self.0.as_str(), |(_, name)| name)
+        self.0.rsplit_once('/').map_or(self.as_str(), |(_, name)| name)
     }
 }
 
@@ -105,7 +105,7 @@ impl UnitName {
     pub fn file_name(&self) -> String {
         match (self.0.split_once('@'), self.0.rsplit_once('.')) {
             (Some((prefix, _)), Some((_, suffix))) => format!("{prefix}@.{suffix}"),
-            _ => self.0.clone(),
+            _ => self.as_str().to_owned(),
         }
     }
 }
