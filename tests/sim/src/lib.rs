@@ -7,6 +7,10 @@
 //!                 checks at every effect, and at the end against a run of the same commits without faults
 //! ```
 
+/// A world is built of small texts and maps, and freeing them is a third of the time with the system's own allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub mod campaign;
 pub mod checks;
 pub mod events;
