@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use holdfast_core::any_kind::{AnyKind, KindInfo};
+use holdfast_core::any_kind::AnyKind;
 use holdfast_core::ident::{EnvironmentName, SiteName};
 use holdfast_core::kind::{BoxFuture, TargetError};
 use holdfast_core::mark::Realm;
@@ -17,6 +17,7 @@ use crate::ports::forge::Forge;
 use crate::ports::journal::Store;
 use crate::ports::manifests::{Catalogue, Checker};
 use crate::ports::repository::{Mirror, Remote};
+use crate::remembered::info;
 use crate::simulated::Simulated;
 use crate::wire::{Call, Port, Verdict, Wire};
 use crate::workload::sketch::{CONSOLE, TEMPLATE, TOKEN};
@@ -34,10 +35,10 @@ pub fn site() -> SiteName {
 /// The kinds of all targets, by name.
 pub fn kinds() -> Kinds {
     [
-        KindInfo::of::<Simulated<Proxmox>>(),
-        KindInfo::of::<Simulated<Hosts>>(),
-        KindInfo::of::<Simulated<Vault>>(),
-        KindInfo::of::<Simulated<Cluster>>(),
+        info::<Simulated<Proxmox>>(),
+        info::<Simulated<Hosts>>(),
+        info::<Simulated<Vault>>(),
+        info::<Simulated<Cluster>>(),
     ]
     .into_iter()
     .map(|kind| (kind.name.clone(), kind))

@@ -25,6 +25,7 @@ pub mod place;
 #[cfg(feature = "planted")]
 pub mod planting;
 pub mod ports;
+mod remembered;
 mod rest;
 pub mod run;
 pub mod scenarios;

@@ -97,11 +97,10 @@ async fn why_not_at_rest(
         return None;
     }
     // 25 November 2026: of two processes each posts what it read, in whichever order: what is wanted counts.
-    let rows = stage.home.journal.statuses();
     let shown = |context: &Context| {
-        let wanted = rows.get(&(tip.clone(), context.clone())).map(|row| row.wanted.clone());
-        let shown = stage.home.checks.shown(&tip, context);
-        if stage.is_shared() { wanted.or(shown) } else { shown }
+        let wanted = || stage.home.journal.wanted(&tip, context);
+        let wanted = stage.is_shared().then(wanted).flatten();
+        wanted.or_else(|| stage.home.checks.shown(&tip, context))
     };
     let wanted = if valid { StatusState::Success } else { StatusState::Failure };
     match shown(&Context::Validate) {
@@ -110,7 +109,7 @@ async fn why_not_at_rest(
         Some(status) if status.state == StatusState::Error && status.is_terminal() => {}
         status => return Some(format!("{} validate: {status:?}, not {wanted:?}", tip.short())),
     }
-    if rows.values().any(|row| row.due_at().is_some()) {
+    if stage.home.journal.owes() {
         return Some("something is still to be told".to_owned());
     }
     let meddled = stage.home.checks.touched_by_others();

@@ -43,6 +43,8 @@ struct Runs {
     began: BTreeMap<(u8, EnvironmentName), Time>,
     /// Whether those of a commit are first ones, which remove nothing.
     first: BTreeMap<(u8, EnvironmentName, CommitId), bool>,
+    /// What commits want where it is a first run.
+    as_first: BTreeMap<(CommitId, EnvironmentName), Arc<Desired>>,
     /// What matched last, whether as a first run has it, and the changes until then.
     matched: BTreeMap<EnvironmentName, Matched>,
 }
@@ -222,7 +224,7 @@ impl Truth {
             return;
         };
         // A first run leaves what it finds too much, and tells of it.
-        let desired = if first { Arc::new(Desired { first, ..Desired::clone(&desired) }) } else { desired };
+        let desired = if first { self.as_first(commit, environment, &desired) } else { desired };
         let standing = self.standing_at(commit, environment, &desired).await;
         // The run looked before it was recorded.
         let looked = began.saturating_sub(LOOKING);
@@ -243,11 +245,25 @@ impl Truth {
     /// What a commit wants of an environment, as the process that runs it now has it.
     pub fn desired(&self, commit: &CommitId, environment: &EnvironmentName) -> Option<Arc<Desired>> {
         let desired = self.home.checks.desired(commit, environment)?;
-        let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |((_, at, run), first): (&(u8, EnvironmentName, CommitId), &bool)| {
             (at == environment && run == commit).then_some(*first)
         };
-        let first = runs.first.iter().rev().find_map(of).unwrap_or_default();
-        Some(if first { Arc::new(Desired { first, ..Desired::clone(&desired) }) } else { desired })
+        let first = {
+            let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+            runs.first.iter().rev().find_map(of).unwrap_or_default()
+        };
+        Some(if first { self.as_first(commit, environment, &desired) } else { desired })
+    }
+
+    /// What a commit wants, as its first run has it: copied once, since it is asked for again and again.
+    fn as_first(
+        &self,
+        commit: &CommitId,
+        environment: &EnvironmentName,
+        desired: &Arc<Desired>,
+    ) -> Arc<Desired> {
+        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let copy = || Arc::new(Desired { first: true, ..Desired::clone(desired) });
+        runs.as_first.entry((commit.clone(), environment.clone())).or_insert_with(copy).clone()
     }
 }

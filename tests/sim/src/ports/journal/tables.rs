@@ -114,6 +114,11 @@ impl Tables {
             .collect()
     }
 
+    /// Whether anything is to be posted.
+    pub(super) fn owes(&self) -> bool {
+        self.statuses.values().any(|stored| stored.row.due_at().is_some())
+    }
+
     pub(super) fn take_up(&mut self, now: i64) {
         for Due { commit, context, row } in self.due() {
             self.store((commit, context), row.at_start(now), now);

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use holdfast_core::mark::Mark;
+use holdfast_proxmox::virtual_machine::State;
 use holdfast_proxmox::virtual_machine::notes::Notes;
 
 use super::config::{Properties, waits_for_restart};
@@ -37,7 +39,24 @@ pub struct Guest {
     /// Its text and that text's digest, kept since they are asked for far more often than they change.
     text: String,
     digest: String,
+    read: Read,
 }
+
+/// What is read of a guest at every look, until it changes.
+#[derive(Debug, Clone, Default)]
+struct Read {
+    notes: OnceLock<Arc<(Notes, Vec<Mark>)>>,
+    state: OnceLock<Arc<State>>,
+}
+
+impl PartialEq for Read {
+    /// It follows from the guest.
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Read {}
 
 /// A drive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +110,7 @@ impl Guest {
             seed: String::new(),
             text: String::new(),
             digest: String::new(),
+            read: Read::default(),
         }
     }
 
@@ -101,6 +121,7 @@ impl Guest {
         let power = if self.is_on() { "on" } else { "off" };
         let _ = writeln!(text, "power: {power}\nseed: {}", self.seed_is());
         self.text = text;
+        self.read = Read::default();
     }
 
     /// Everything about it that a write can change.
@@ -148,8 +169,14 @@ impl Guest {
     }
 
     /// What people wrote, what we keep, and the marks.
-    pub fn notes(&self) -> (Notes, Vec<Mark>) {
-        notes::read(self.config.get("description").map_or("", String::as_str))
+    pub fn notes(&self) -> &(Notes, Vec<Mark>) {
+        let read = || Arc::new(notes::read(self.config.get("description").map_or("", String::as_str)));
+        self.read.notes.get_or_init(read)
+    }
+
+    /// What a look shows of it, whoever looks.
+    pub(super) fn shown(&self, show: impl FnOnce() -> State) -> State {
+        State::clone(self.read.state.get_or_init(|| Arc::new(show())))
     }
 
     /// Its tags, folded as Proxmox does.

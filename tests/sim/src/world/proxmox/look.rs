@@ -132,9 +132,9 @@ fn take(
     (vmid, guest): (u32, &Guest),
     spec: Option<&Spec>,
 ) -> Read {
-    let mut state = state(vmid, guest);
+    let mut state = guest.shown(|| state(vmid, guest));
     let (_, marks) = guest.notes();
-    let (owner, mark) = whose(realm, &marks, vmid, &guest.uuid);
+    let (owner, mark) = whose(realm, marks, vmid, &guest.uuid);
     match (&owner, &mark) {
         (Owner::Ours(id), Some(mark)) => {
             let half_made = mark.object == format!("{vmid}/new");
@@ -208,7 +208,7 @@ pub(super) fn state(vmid: u32, guest: &Guest) -> State {
         agent_options: agent.others(&["enabled"]),
         on_boot: guest.value("onboot") == Some("1"),
         tags: guest.tags().collect(),
-        notes: guest.notes().0,
+        notes: guest.notes().0.clone(),
         mark: None,
         uuid: (!guest.uuid.is_empty()).then(|| guest.uuid.clone()),
         pending,

@@ -274,7 +274,7 @@ fn drive(
 /// What the kind looks at itself before whatever names no digest: it is the guest that was seen, and ours.
 fn is_ours(doing: &str, realm: &Realm, name: &Name, vmid: u32, guest: &Guest) -> Result<(), TargetError> {
     let (_, marks) = guest.notes();
-    let (owner, _) = look::whose(realm, &marks, vmid, &guest.uuid);
+    let (owner, _) = look::whose(realm, marks, vmid, &guest.uuid);
     if !matches!(owner, Owner::Ours(id) if id.kind == VirtualMachine::NAME && id.name == *name) {
         let why = "it does not carry its mark any more; another guest may have taken its place";
         return Err(TargetError::unavailable(doing, why));
@@ -292,7 +292,7 @@ fn is_unprotected(doing: &str, guest: &Guest) -> Result<(), TargetError> {
 
 /// Takes the line out of the notes that says that the image is due, if it speaks of that write.
 fn seed_written(doing: &str, guest: &mut Guest, due: &str, mark: &Mark) -> Done {
-    let (mut notes, _) = guest.notes();
+    let mut notes = guest.notes().0.clone();
     match notes.seed_due.take() {
         None => {}
         Some(other) if other != due => return wait(doing, "its settings were written again meanwhile"),
