@@ -15,8 +15,9 @@ pub struct EnvironmentSpec {
     /// off this list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub protect: Vec<String>,
-    /// Renamed resources. What stands in the world under the old name is taken over under the new one, untouched;
-    /// without an entry a rename is one resource that goes and another that comes. An entry may stay for good.
+    /// Renamed resources. What stands in the world under the old name is taken over under the new one, untouched but
+    /// for its mark; without an entry a rename is one resource that goes and another that comes. An entry may stay for
+    /// good.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub moved: Vec<MovedSpec>,
     /// Resources of which only a few may be away at once: the servers of a cluster, two name servers.
