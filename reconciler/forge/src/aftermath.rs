@@ -12,11 +12,12 @@ use crate::ports::{Commits, Rows, Statuses};
 
 /// So many commits are looked at: no service leaves more behind, since each new commit ends the one before.
 const COMMITS: usize = 20;
-/// The pauses between tries, and how many there are: a forge that is away for longer keeps its pending statuses.
-const TRY_AGAIN: Duration = Duration::from_mins(1);
-const TRIES: usize = 60;
+/// The pauses between tries, which double from the first to the longest. There is no last try: nothing is left pending.
+const FIRST_PAUSE: Duration = Duration::from_mins(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
-/// Reads the statuses of the newest commits back from the forge, and supersedes those of ours that are pending.
+/// Reads the statuses of the newest commits back from the forge, and supersedes those of ours that are pending and of
+/// which this journal knows nothing. However long that takes: where the service ends before, the next start goes on.
 /// Housekeeping: anybody with write access can set any status, and nothing else follows from what is read.
 pub async fn close_what_was_left<R: Rows, S: Statuses, C: Commits>(
     rows: Arc<R>,
@@ -24,13 +25,15 @@ pub async fn close_what_was_left<R: Rows, S: Statuses, C: Commits>(
     forge: Arc<S>,
     site: SiteName,
 ) {
-    for _ in 0..TRIES {
+    let mut pause = FIRST_PAUSE;
+    loop {
         match close(&*rows, &*commits, &*forge, &site).await {
             Ok(true) => return,
             Ok(false) => {}
             Err(why) => warn!(why, "what an earlier journal left pending could not be looked for yet"),
         }
-        tokio::time::sleep(TRY_AGAIN).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -51,9 +54,10 @@ async fn close(
                 "an earlier journal left this pending"
             );
             let end = Status::superseded(head);
-            rows.want(commit, &context, &end).await.map_err(|error| chain(&error))?;
+            rows.close(commit, &context, &end).await.map_err(|error| chain(&error))?;
         }
     }
+    rows.closed().await.map_err(|error| chain(&error))?;
     Ok(true)
 }
 

@@ -23,4 +23,7 @@ pub enum PostError {
     /// It understood and said no, and does not say why in a way that we know.
     #[error("the forge refuses for a reason of its own: {why}")]
     Unclear { why: String },
+    /// Nothing was posted, since what it shows could not be read before.
+    #[error("what the forge shows could not be read: {why}")]
+    NotRead { after: Option<Duration>, why: String },
 }

@@ -44,7 +44,8 @@ pub fn forge_answers(data: &[u8]) {
         let text = error.to_string();
         assert!(text.chars().count() < 600 && !text.contains(['\n', '\r']), "{text:?}");
         let row = want(None, &Status::new(StatusState::Pending, "converging"), 1_800_000_000);
-        let row = row.expect("the first is always wanted").answered(1, &Err(error), 1_800_000_000, 0.5);
+        let row = row.expect("the first is always wanted");
+        let row = row.answered(&row, &Err(error), 1_800_000_000, 0.5);
         let soon = 1_800_000_000..=1_800_000_000 + 3_600;
         assert!(soon.contains(&row.next_try), "tried again within the hour: {row:?}");
     }
@@ -64,15 +65,25 @@ pub fn forge_outbox(data: &[u8]) {
         Err(PostError::Limited { after: Some(std::time::Duration::MAX) }),
         Err(PostError::NoSuchCommit),
         Err(PostError::TooLong),
+        Err(PostError::NotRead { after: None, why: CANARY.to_owned() }),
     ];
+    if let Some(claimed) = row.claimed(&row, "one", now) {
+        assert!(claimed.is_claimed(now) && claimed.claimed_for("two", now) > 0, "{claimed:?}");
+        assert_eq!(claimed.claimed_for("two", now + 3_600), 0, "nobody has it for ever: {claimed:?}");
+    }
     for answer in &answers {
-        let answered = row.answered(row.number, answer, now, 0.5);
-        assert!(answer.is_err() || answered.due_at().is_none(), "what the forge took is not posted again");
-        answered.due_at();
+        let answered = row.answered(&row, answer, now, 0.5);
+        let rests = answered.due_at().is_none() || answered.reads_first();
+        assert!(
+            answer.is_err() || rests,
+            "what the forge took is not posted again, unless it shows something else"
+        );
     }
     for state in [StatusState::Pending, StatusState::Success, StatusState::Failure, StatusState::Error] {
         let next = want(Some(&row), &Status::new(state, "another"), now);
         let is_back = next.is_some() && row.wanted.is_terminal();
+        let shown = row.stands(&row, &Status::new(state, "another"), now);
+        assert!(shown.is_none_or(|shown| shown.number == shown.acknowledged), "what stands is not posted");
         assert!(!is_back, "success and supersession are never taken back: {row:?}");
     }
 }

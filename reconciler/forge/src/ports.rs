@@ -14,10 +14,19 @@ pub trait Rows: Send + Sync + 'static {
     /// Everything that is wanted and not yet taken by the forge, the newest first.
     fn due(&self) -> BoxFuture<'_, Result<Vec<Due>, Self::Error>>;
 
+    /// Takes what is due for one worker alone, as it was read ([`Row::claimed`]), in one transaction. `None` where it is
+    /// another one's, or changed since: then it is looked at again.
+    fn claim<'a>(
+        &'a self,
+        due: &'a Due,
+        by: &'a str,
+        now: i64,
+    ) -> BoxFuture<'a, Result<Option<Due>, Self::Error>>;
+
     /// Takes up what an earlier life of the service left to be posted ([`Row::at_start`]).
     fn take_up(&self, now: i64) -> BoxFuture<'_, Result<(), Self::Error>>;
 
-    /// Notes the forge's answer to one post ([`Row::answered`]).
+    /// Notes the forge's answer to one post ([`Row::answered`]), and lets go of it.
     fn answered<'a>(
         &'a self,
         due: &'a Due,
@@ -26,7 +35,7 @@ pub trait Rows: Send + Sync + 'static {
         jitter: f64,
     ) -> BoxFuture<'a, Result<(), Self::Error>>;
 
-    /// Notes that the forge shows an end of it already ([`Row::stands`]).
+    /// Notes that the forge shows what stays of it ([`Row::stands`]).
     fn stands<'a>(
         &'a self,
         due: &'a Due,
@@ -34,13 +43,16 @@ pub trait Rows: Send + Sync + 'static {
         now: i64,
     ) -> BoxFuture<'a, Result<(), Self::Error>>;
 
-    /// Wants a status to stand on a commit ([`crate::outbox::want`]).
-    fn want<'a>(
+    /// Wants an end for what an earlier journal left, unless this one knows of it: then it has its own.
+    fn close<'a>(
         &'a self,
         commit: &'a CommitId,
         context: &'a Context,
-        status: &'a Status,
+        end: &'a Status,
     ) -> BoxFuture<'a, Result<(), Self::Error>>;
+
+    /// Notes that whatever an earlier journal left has its end: it is not looked for at the next start.
+    fn closed(&self) -> BoxFuture<'_, Result<(), Self::Error>>;
 
     /// Returns once something new was wanted since it returned last.
     fn changed(&self) -> BoxFuture<'_, ()>;

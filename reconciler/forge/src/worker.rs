@@ -7,7 +7,7 @@ use holdfast_core::ident::SiteName;
 use holdfast_core::kind::chain;
 use holdfast_core::report::Status;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::PostError;
 use crate::outbox::Pacer;
@@ -22,11 +22,11 @@ const LONGEST_PAUSE: i64 = 2 * 3600;
 
 /// The pause after the forge refused to be read.
 const REFUSED_READING: Duration = Duration::from_secs(30);
-/// The pause after the forge could not be read.
-const READ_AGAIN: Duration = Duration::from_secs(10);
 
-/// The worker's time and chance.
+/// The worker's name, time and chance.
 pub struct Ways {
+    /// One that no other worker of the journal has, nor an earlier life of this one.
+    pub name: String,
     /// Seconds since 1970.
     pub now: Box<dyn Fn() -> i64 + Send + Sync>,
     /// A number between 0 and 1, another each time.
@@ -92,7 +92,8 @@ struct Worker<R, S> {
 impl<R: Rows, S: Statuses> Worker<R, S> {
     /// Posts one status if one is due. Gives the seconds until the next is.
     async fn post_next(&mut self) -> Result<i64, R::Error> {
-        let due = match next(self.rows.due().await?, self.pacer.next_slot(), (self.ways.now)()) {
+        let due = self.rows.due().await?;
+        let due = match next(due, self.pacer.next_slot(), &self.ways.name, (self.ways.now)()) {
             Next::Now(due) => due,
             Next::In(seconds) => return Ok(seconds.min(LOOK_EVERY)),
         };
@@ -101,14 +102,36 @@ impl<R: Rows, S: Statuses> Worker<R, S> {
         Ok(0)
     }
 
+    /// Posts one status, unless the forge shows it, or what it may not follow. It is claimed before, so that no other
+    /// process posts an older one after it.
     async fn post(&self, due: &Due) -> Result<(), R::Error> {
         let context = due.context.text(&self.site);
-        let answer = match self.end_that_stands(due, &context).await {
-            Ok(Some(status)) => return self.rows.stands(due, &status, (self.ways.now)()).await,
-            Ok(None) => self.forge.post(&due.commit, &context, &due.row.wanted).await,
-            Err(error) => Err(error),
+        if due.row.reads_first() {
+            match self.shown(due, &context).await {
+                Ok(Some(shown)) if due.row.keeps(&shown) => {
+                    let state = shown.state.as_str();
+                    info!(commit = due.commit.short(), context, state, "what was told already stands");
+                    return self.rows.stands(due, &shown, (self.ways.now)()).await;
+                }
+                Ok(_) => {}
+                Err(error) => return self.answered(due, &context, &Err(error)).await,
+            }
+        }
+        let claimed = self.rows.claim(due, &self.ways.name, (self.ways.now)()).await?;
+        let Some(claimed) = claimed.filter(|claimed| claimed.row.is_claimed((self.ways.now)())) else {
+            return Ok(());
         };
-        match &answer {
+        let answer = self.forge.post(&claimed.commit, &context, &claimed.row.wanted).await;
+        self.answered(&claimed, &context, &answer).await
+    }
+
+    async fn answered(
+        &self,
+        due: &Due,
+        context: &str,
+        answer: &Result<(), PostError>,
+    ) -> Result<(), R::Error> {
+        match answer {
             Ok(()) => debug!(
                 commit = due.commit.short(),
                 context,
@@ -119,42 +142,32 @@ impl<R: Rows, S: Statuses> Worker<R, S> {
                 warn!(commit = due.commit.short(), context, error = %error, "a status could not be posted");
             }
         }
-        self.rows.answered(due, &answer, (self.ways.now)(), (self.ways.jitter)()).await
+        self.rows.answered(due, answer, (self.ways.now)(), (self.ways.jitter)()).await
     }
-}
 
-impl<R: Rows, S: Statuses> Worker<R, S> {
-    /// The end that the forge shows of something of which this journal never posted anything: one that was lost did.
-    /// Success and "superseded" are never taken back, also by who does not remember them. Nothing but what is *said*
-    /// follows from what is read here.
-    async fn end_that_stands(&self, due: &Due, context: &str) -> Result<Option<Status>, PostError> {
-        if !due.row.is_new() || due.row.wanted.is_terminal() {
-            return Ok(None);
-        }
-        let statuses = match self.forge.statuses(&due.commit).await {
-            Ok(statuses) => statuses,
-            // Nothing was posted, so that it cannot have arrived.
-            Err(PostError::TryAgain { after, .. }) => {
-                return Err(PostError::Limited { after: after.or(Some(READ_AGAIN)) });
+    /// What the forge shows. An end that a journal told that was lost is kept by this also where nobody here remembers it;
+    /// nothing but what is *said* follows from it. Who can never read posts at last.
+    async fn shown(&self, due: &Due, context: &str) -> Result<Option<Status>, PostError> {
+        let now = (self.ways.now)();
+        match self.forge.statuses(&due.commit).await {
+            Ok(statuses) => {
+                let ours = statuses.into_iter().find(|(name, _)| name == context);
+                Ok(ours.map(|(_, status)| status))
             }
-            Err(error @ PostError::Limited { .. }) => return Err(error),
+            Err(error @ PostError::Limited { .. }) => Err(error),
+            Err(ref error @ PostError::TryAgain { after, .. }) if !due.row.is_posted_unread(now) => {
+                Err(PostError::NotRead { after, why: error.to_string() })
+            }
             // Who may not read might post over an end that stands: for a while that is waited for. A forge that does not
             // know the commit yet may answer the same.
-            Err(PostError::Refused { .. } | PostError::Unclear { .. })
-                if due.row.may_be_unknown((self.ways.now)()) =>
+            Err(error @ (PostError::Refused { .. } | PostError::Unclear { .. }))
+                if due.row.may_be_unknown(now) =>
             {
-                return Err(PostError::Limited { after: Some(REFUSED_READING) });
+                Err(PostError::NotRead { after: Some(REFUSED_READING), why: error.to_string() })
             }
             // What the forge says to the post tells these apart.
-            Err(
-                PostError::NoSuchCommit
-                | PostError::Refused { .. }
-                | PostError::Unclear { .. }
-                | PostError::TooLong,
-            ) => return Ok(None),
-        };
-        let ours = statuses.into_iter().find(|(name, _)| name == context);
-        Ok(ours.map(|(_, status)| status).filter(Status::is_terminal))
+            Err(_) => Ok(None),
+        }
     }
 }
 
@@ -165,8 +178,9 @@ enum Next {
     In(i64),
 }
 
-/// Of all that is due the newest first: after a long outage of the forge, people look at the newest commit.
-fn next(due: Vec<Due>, slot: i64, now: i64) -> Next {
+/// Of all that is due the newest first: after a long outage of the forge, people look at the newest commit. What another
+/// worker posts at this moment waits for that.
+fn next(due: Vec<Due>, slot: i64, name: &str, now: i64) -> Next {
     // A time further away than any pause is long comes from a clock that was wrong then.
     let wait = |at: i64| match at.saturating_sub(now) {
         wait if wait > LONGEST_PAUSE => 0,
@@ -175,7 +189,7 @@ fn next(due: Vec<Due>, slot: i64, now: i64) -> Next {
     let mut soonest = LOOK_EVERY;
     for due in due {
         let Some(at) = due.row.due_at() else { continue };
-        match wait(at).max(wait(slot)) {
+        match wait(at).max(wait(slot)).max(due.row.claimed_for(name, now)) {
             ..=0 => return Next::Now(Box::new(due)),
             later => soonest = soonest.min(later),
         }
@@ -201,7 +215,7 @@ mod tests {
     }
 
     fn chosen(due: Vec<Due>, slot: i64) -> String {
-        match next(due, slot, 1_000) {
+        match next(due, slot, "one", 1_000) {
             Next::Now(due) => due.commit.short()[..1].to_owned(),
             Next::In(seconds) => format!("in {seconds} s"),
         }
@@ -214,6 +228,20 @@ mod tests {
         assert_eq!(chosen(vec![due('a', 100)], 1_001), "in 1 s");
         assert_eq!(chosen(vec![], 0), "in 30 s");
         assert_eq!(chosen(vec![due('a', 100)], i64::MIN), "a");
+    }
+
+    #[test]
+    fn what_another_worker_posts_is_left_to_it_for_its_time() {
+        let of = |by: &str, since: i64| {
+            let due = due('a', 100);
+            let row = due.row.claimed(&due.row, by, since).unwrap();
+            vec![Due { row, ..due }]
+        };
+        assert_eq!(chosen(of("two", 1_000), 0), "in 30 s");
+        assert_eq!(chosen(of("two", 920), 0), "in 10 s");
+        assert_eq!(chosen(of("two", 910), 0), "a", "its time is over");
+        assert_eq!(chosen(of("two", 100_000), 0), "a", "from a clock that was ahead");
+        assert_eq!(chosen(of("one", 1_000), 0), "a", "an own one, of which the answer could not be noted");
     }
 
     #[test]

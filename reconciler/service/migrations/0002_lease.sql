@@ -22,3 +22,8 @@ CREATE TABLE removals (
     resource    TEXT NOT NULL,
     PRIMARY KEY (environment, commit_id, resource)
 );
+
+-- A row once whatever an earlier journal, that was lost, left pending on the forge has its end.
+CREATE TABLE closed (
+    at INTEGER NOT NULL
+);

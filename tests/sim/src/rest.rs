@@ -92,25 +92,20 @@ async fn why_not_at_rest(
     let tip = stage.tip()?.clone();
     let (at, _) = stage.pushed.last_key_value()?;
     let valid = matches!(stage.workload.pushes[*at].body, Body::Site(_));
+    if stage.home.journal.owes() {
+        return Some("something is still to be told".to_owned());
+    }
     // Ordinary crashes while it was read: it is taken for poison, and nothing more comes of it.
     if stage.home.checks.is_quarantined(&tip) {
         return None;
     }
-    // 25 November 2026: of two processes each posts what it read, in whichever order: what is wanted counts.
-    let shown = |context: &Context| {
-        let wanted = || stage.home.journal.wanted(&tip, context);
-        let wanted = stage.is_shared().then(wanted).flatten();
-        wanted.or_else(|| stage.home.checks.shown(&tip, context))
-    };
+    let shown = |context: &Context| stage.home.checks.shown(&tip, context);
     let wanted = if valid { StatusState::Success } else { StatusState::Failure };
     match shown(&Context::Validate) {
         Some(status) if status.state == wanted => {}
         // The branch went back for a while, and it was overtaken by what is older.
         Some(status) if status.state == StatusState::Error && status.is_terminal() => {}
         status => return Some(format!("{} validate: {status:?}, not {wanted:?}", tip.short())),
-    }
-    if stage.home.journal.owes() {
-        return Some("something is still to be told".to_owned());
     }
     let meddled = stage.home.checks.touched_by_others();
     // A list that was short may have been called a success.

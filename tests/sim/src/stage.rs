@@ -83,9 +83,6 @@ impl Stage {
 
     pub(crate) fn plan(&mut self, events: &[(Time, Event)]) {
         self.shared = events.iter().any(|(_, event)| *event == Event::SecondStarts);
-        if self.shared {
-            self.home.checks.shared();
-        }
         for (at, event) in events {
             self.later(*at, event.clone());
         }
@@ -286,11 +283,6 @@ impl Stage {
             self.end(machine).await;
         }
         self.read_posts();
-    }
-
-    /// Whether a second process may live.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.shared
     }
 
     pub(crate) fn processes(&self) -> usize {

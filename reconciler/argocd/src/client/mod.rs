@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use holdfast_core::kind::TargetError;
 use http_body_util::{BodyExt as _, Limited};
-use kube::api::{DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions, ValidationDirective};
+use kube::api::{
+    DeleteParams, GetParams, ListParams, Patch, PatchParams, Preconditions, ValidationDirective,
+};
 use kube::core::Request;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;

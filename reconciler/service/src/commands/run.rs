@@ -97,7 +97,8 @@ pub(super) async fn run(mut config: Config, scrubber: &Scrubber) -> anyhow::Resu
 
 fn ways_of_posting() -> Ways {
     let chance = Chance::new(u64::from(std::process::id()));
-    Ways { now: Box::new(crate::clock::now), jitter: Box::new(move || chance.fraction()) }
+    let name = format!("{} since {}", std::process::id(), crate::clock::now());
+    Ways { name, now: Box::new(crate::clock::now), jitter: Box::new(move || chance.fraction()) }
 }
 
 /// Wires the engine.

@@ -10,11 +10,12 @@ use super::Sqlite;
 use crate::clock::now;
 
 impl Sqlite {
-    /// Lets go of what an earlier process held. Only for who has the lock of the state folder: with it nobody else can
+    /// Lets go of what an earlier process held: environments, and statuses that it was posting. Only for who has the lock of the state folder: with it nobody else can
     /// be alive, and a start need not wait until a lease of the dead runs out.
     pub(crate) async fn end_leases(&self) -> Result<(), sqlx::Error> {
         let mut transaction = self.begin().await?;
         sqlx::query("UPDATE environments SET holder = NULL").execute(transaction.connection()).await?;
+        super::statuses::let_go(transaction.connection(), now()).await?;
         transaction.commit().await
     }
 

@@ -121,13 +121,6 @@ impl Sqlite {
         Ok(Self { pool, posts: Notify::new() })
     }
 
-    /// Whether nothing was ever recorded: a first start, or one after the journal was lost.
-    pub(crate) async fn is_new(&self) -> Result<bool, sqlx::Error> {
-        let any: bool =
-            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM statuses)").fetch_one(&self.pool).await?;
-        Ok(!any)
-    }
-
     /// Begins a transaction that writes.
     async fn begin(&self) -> Result<Writing, sqlx::Error> {
         Writing::begin(&self.pool).await

@@ -3,7 +3,7 @@
 use holdfast_core::ident::CommitId;
 use holdfast_core::kind::BoxFuture;
 use holdfast_core::report::{Context, Status};
-use holdfast_engine::ports::{Journal as _, JournalError};
+use holdfast_engine::ports::JournalError;
 use holdfast_forge::PostError;
 use holdfast_forge::ports::{Due, Rows};
 
@@ -14,6 +14,15 @@ impl Rows for Sqlite {
 
     fn due(&self) -> BoxFuture<'_, Result<Vec<Due>, JournalError>> {
         Box::pin(async { self.all_due().await.map_err(failed("reading the outbox")) })
+    }
+
+    fn claim<'a>(
+        &'a self,
+        due: &'a Due,
+        by: &'a str,
+        now: i64,
+    ) -> BoxFuture<'a, Result<Option<Due>, JournalError>> {
+        Box::pin(async move { self.claim_due(due, by, now).await.map_err(failed("claiming a status")) })
     }
 
     fn take_up(&self, now: i64) -> BoxFuture<'_, Result<(), JournalError>> {
@@ -39,17 +48,25 @@ impl Rows for Sqlite {
         now: i64,
     ) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async move {
-            self.note_end(due, status, now).await.map_err(failed("recording what the forge shows"))
+            self.note_shown(due, status, now).await.map_err(failed("recording what the forge shows"))
         })
     }
 
-    fn want<'a>(
+    fn close<'a>(
         &'a self,
         commit: &'a CommitId,
         context: &'a Context,
-        status: &'a Status,
+        end: &'a Status,
     ) -> BoxFuture<'a, Result<(), JournalError>> {
-        self.set_status(commit, context, status)
+        Box::pin(async move {
+            self.close_unknown(commit, context, end).await.map_err(failed("recording a status"))?;
+            self.posts.notify_one();
+            Ok(())
+        })
+    }
+
+    fn closed(&self) -> BoxFuture<'_, Result<(), JournalError>> {
+        Box::pin(async { self.note_closed().await.map_err(failed("recording that all has its end")) })
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {

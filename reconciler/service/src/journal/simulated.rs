@@ -113,8 +113,9 @@ async fn one(journal: &(impl Journal + Rows), chance: &mut SmallRng, firsts: &mu
         8 => {
             let due = journal.due().await.unwrap();
             if let Some(last) = due.last() {
-                journal.stands(last, &Status::new(StatusState::Success, "stood"), now()).await.unwrap();
+                journal.stands(last, &status(chance), now()).await.unwrap();
             }
+            journal.close(&commit, &context, &status(chance)).await.unwrap();
             format!("{}", due.len())
         }
         9 => {
@@ -125,22 +126,40 @@ async fn one(journal: &(impl Journal + Rows), chance: &mut SmallRng, firsts: &mu
             let known = journal.known(&environment).await.unwrap();
             format!("{removed:?} {known:?} {:?}", journal.converged(&environment).await.unwrap())
         }
-        _ => {
-            let due = journal.due().await.unwrap();
-            if let Some(first) = due.first() {
-                journal.answered(first, &answer(chance), now(), 0.5).await.unwrap();
-            }
-            let told = due.iter().fold(String::new(), |mut told, due| {
-                let row = &due.row;
-                let counts = (row.number, row.acknowledged, row.posts, row.failures);
-                let _ =
-                    write!(told, "{} {:?} {:?} {counts:?}; ", due.commit.short(), due.context, row.wanted);
-                told
-            });
-            journal.take_up(now()).await.unwrap();
-            told
-        }
+        _ => posts(journal, chance).await,
     }
+}
+
+/// A worker claims the first status, perhaps hears what becomes of it, and everything that is due is told.
+async fn posts(journal: &(impl Journal + Rows), chance: &mut SmallRng) -> String {
+    let due = journal.due().await.unwrap();
+    let by = pick(chance, &["one", "two"]);
+    let claimed = match due.first() {
+        Some(first) => journal.claim(first, by, now()).await.unwrap(),
+        None => None,
+    };
+    // Who has claimed it may die, and who has not may come late.
+    if let Some(first) = claimed.as_ref().or(due.first())
+        && chance.random_bool(0.7)
+    {
+        journal.answered(first, &answer(chance), now(), 0.5).await.unwrap();
+    }
+    let told = due.iter().fold(String::new(), |mut told, due| {
+        let row = &due.row;
+        let counts = (row.number, row.acknowledged, row.posts, row.failures);
+        let claim = row.claim.as_ref().map(|claim| &claim.by);
+        let unclear = (row.unclear_at.is_some(), row.confirm_at.is_some());
+        let _ = write!(
+            told,
+            "{} {:?} {:?} {counts:?} {claim:?} {unclear:?}; ",
+            due.commit.short(),
+            due.context,
+            row.wanted
+        );
+        told
+    });
+    journal.take_up(now()).await.unwrap();
+    told
 }
 
 async fn all(journal: &(impl Journal + Rows), seed: u64) -> Vec<String> {

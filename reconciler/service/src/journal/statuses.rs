@@ -12,6 +12,7 @@ use sqlx::{Row as _, SqliteConnection, SqliteExecutor};
 use tracing::error;
 
 use super::Sqlite;
+use crate::clock::now;
 
 /// Wants a status, by the outbox's rules.
 pub(super) async fn want(
@@ -65,6 +66,16 @@ async fn store(
     .bind(row.due_at().is_some())
     .execute(connection)
     .await?;
+    Ok(())
+}
+
+/// Lets go of everything that a worker claimed who is not alive any more.
+pub(super) async fn let_go(connection: &mut SqliteConnection, now: i64) -> Result<(), sqlx::Error> {
+    for Due { commit, context, row } in due(&mut *connection).await? {
+        if row.claim.is_some() {
+            store(connection, &commit, &context, &row.let_go(now), now).await?;
+        }
+    }
     Ok(())
 }
 
@@ -137,19 +148,63 @@ impl Sqlite {
         let mut transaction = self.begin().await?;
         // What is wanted may have changed while the forge was asked.
         if let Some(row) = find(transaction.connection(), &due.commit, &due.context).await? {
-            let row = row.answered(due.row.number, answer, now, jitter);
+            let row = row.answered(&due.row, answer, now, jitter);
             store(transaction.connection(), &due.commit, &due.context, &row, now).await?;
         }
         transaction.commit().await
     }
 
-    /// Notes an end that the forge shows already.
-    pub(super) async fn note_end(&self, due: &Due, status: &Status, now: i64) -> Result<(), sqlx::Error> {
+    /// Takes what is due for one worker alone.
+    pub(super) async fn claim_due(&self, due: &Due, by: &str, now: i64) -> Result<Option<Due>, sqlx::Error> {
+        let Due { commit, context, row: read } = due;
         let mut transaction = self.begin().await?;
-        if let Some(row) = find(transaction.connection(), &due.commit, &due.context).await? {
-            store(transaction.connection(), &due.commit, &due.context, &row.stands(status), now).await?;
+        let row = find(transaction.connection(), commit, context).await?;
+        let row = row.and_then(|row| row.claimed(read, by, now));
+        if let Some(row) = &row {
+            store(transaction.connection(), commit, context, row, now).await?;
+        }
+        transaction.commit().await?;
+        Ok(row.map(|row| Due { row, ..due.clone() }))
+    }
+
+    /// Notes what the forge shows and what stays of it.
+    pub(super) async fn note_shown(&self, due: &Due, shown: &Status, now: i64) -> Result<(), sqlx::Error> {
+        let Due { commit, context, row: read } = due;
+        let mut transaction = self.begin().await?;
+        let row = find(transaction.connection(), commit, context).await?;
+        if let Some(row) = row.and_then(|row| row.stands(read, shown, now)) {
+            store(transaction.connection(), commit, context, &row, now).await?;
         }
         transaction.commit().await
+    }
+
+    /// Wants an end for a status of which nothing is known.
+    pub(super) async fn close_unknown(
+        &self,
+        commit: &CommitId,
+        context: &Context,
+        end: &Status,
+    ) -> Result<(), sqlx::Error> {
+        let mut transaction = self.begin().await?;
+        if find(transaction.connection(), commit, context).await?.is_none() {
+            want(transaction.connection(), commit, context, end, now()).await?;
+        }
+        transaction.commit().await
+    }
+
+    /// Notes that what an earlier journal left has its end.
+    pub(super) async fn note_closed(&self) -> Result<(), sqlx::Error> {
+        let mut transaction = self.begin().await?;
+        sqlx::query("INSERT INTO closed (at) VALUES ($1)")
+            .bind(now())
+            .execute(transaction.connection())
+            .await?;
+        transaction.commit().await
+    }
+
+    /// Whether what an earlier journal may have left was not looked for yet: a first start, or one after it was lost.
+    pub(crate) async fn is_new(&self) -> Result<bool, sqlx::Error> {
+        sqlx::query_scalar("SELECT NOT EXISTS (SELECT 1 FROM closed)").fetch_one(&self.pool).await
     }
 
     /// The newest commit of each context, contexts by name.

@@ -195,6 +195,64 @@ async fn an_answer_that_comes_late_clears_nothing_newer() {
 }
 
 #[tokio::test]
+async fn of_two_processes_one_posts_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (Sqlite::open(folder.path()).await.unwrap(), Sqlite::open(folder.path()).await.unwrap());
+    one.set_status(&commit('a'), &core(), &status(StatusState::Pending, "converging")).await.unwrap();
+    let read = two.all_due().await.unwrap().remove(0);
+    let claimed = one.claim_due(&read, "one", 100).await.unwrap().unwrap();
+    assert_eq!(two.claim_due(&read, "two", 100).await.unwrap(), None, "it is another's");
+    two.set_status(&commit('a'), &core(), &status(StatusState::Success, "converged")).await.unwrap();
+    let newer = two.all_due().await.unwrap().remove(0);
+    assert_eq!(two.claim_due(&newer, "two", 150).await.unwrap(), None, "what is newer waits");
+    one.note_answer(&claimed, &Ok(()), 151, 0.0).await.unwrap();
+    let newer = two.all_due().await.unwrap().remove(0);
+    assert_eq!(one.claim_due(&claimed, "one", 152).await.unwrap(), None, "it is not as it was read");
+    let claimed = two.claim_due(&newer, "two", 152).await.unwrap().unwrap();
+    assert_eq!(claimed.row.wanted.description, "converged");
+    // It dies; who has the lock of the folder knows that, and others wait.
+    assert_eq!(one.claim_due(&claimed, "one", 153).await.unwrap(), None);
+    one.end_leases().await.unwrap();
+    let free = one.all_due().await.unwrap().remove(0);
+    assert!(one.claim_due(&free, "one", 153).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_the_forge_shows_is_noted_only_of_what_was_read() {
+    let journal = Sqlite::in_memory().await.unwrap();
+    journal.set_status(&commit('a'), &core(), &status(StatusState::Pending, "converging")).await.unwrap();
+    let read = journal.all_due().await.unwrap().remove(0);
+    let held = status(StatusState::Failure, "held");
+    journal.set_status(&commit('a'), &core(), &status(StatusState::Success, "converged")).await.unwrap();
+    journal.note_shown(&read, &held, 1).await.unwrap();
+    let still = journal.all_due().await.unwrap().remove(0);
+    assert_eq!(still.row.wanted.description, "converged");
+    journal.note_shown(&still, &status(StatusState::Success, "converged: 3"), 1).await.unwrap();
+    assert_eq!(journal.all_due().await.unwrap(), []);
+    let found = journal.status(&commit('a'), &core()).await.unwrap().unwrap();
+    assert_eq!(found.description, "converged: 3");
+}
+
+#[tokio::test]
+async fn what_an_earlier_journal_left_is_looked_for_until_it_has_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Sqlite::open(folder.path()).await.unwrap();
+    assert!(journal.is_new().await.unwrap());
+    let end = status(StatusState::Error, "superseded by bbbbbbb");
+    journal.set_status(&commit('b'), &core(), &status(StatusState::Pending, "converging")).await.unwrap();
+    for digit in ['a', 'b'] {
+        journal.close_unknown(&commit(digit), &core(), &end).await.unwrap();
+    }
+    assert_eq!(journal.status(&commit('a'), &core()).await.unwrap(), Some(end));
+    let known = journal.status(&commit('b'), &core()).await.unwrap().unwrap();
+    assert_eq!(known.description, "converging", "what is known has its own end");
+    let journal = Sqlite::open(folder.path()).await.unwrap();
+    assert!(journal.is_new().await.unwrap(), "it broke off before");
+    journal.note_closed().await.unwrap();
+    assert!(!Sqlite::open(folder.path()).await.unwrap().is_new().await.unwrap());
+}
+
+#[tokio::test]
 async fn with_one_connection_nothing_waits_for_another() {
     let journal = Sqlite::in_memory().await.unwrap();
     journal.set_status(&commit('a'), &core(), &status(StatusState::Success, "converged")).await.unwrap();

@@ -102,14 +102,11 @@ async fn a_lost_state_folder_loses_nothing_but_history() {
     let since = &world.history[before.history.len()..];
     assert!(since.iter().all(only_secrets), "{since:?}");
     assert_eq!(world.guests.keys().collect::<Vec<_>>(), before.guests.keys().collect::<Vec<_>>());
-    // The words of both environments are new; that the commit is valid stands on it already.
-    life.until("both statuses, once more", |home| home.forge.posts().len() >= posts + 2).await;
-    let all = statuses(&life.home, &commit);
-    assert!(
-        all.values().flatten().all(|(state, _)| ["pending", "success"].contains(&state.as_str())),
-        "{all:?}"
-    );
+    // What stands on the commit stays, though nobody here remembers it.
+    life.logged(&["what was told already stands"]).await;
     for context in ["validate", "core", "kubernetes"] {
         life.green(&commit, context).await;
     }
+    let all = statuses(&life.home, &commit);
+    assert_eq!(life.home.forge.posts().len(), posts, "{all:?}");
 }

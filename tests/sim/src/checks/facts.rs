@@ -38,11 +38,8 @@ pub struct Facts {
     pub(crate) known: BTreeMap<EnvironmentName, BTreeSet<ResourceId>>,
     /// The commit that each environment converged to last.
     pub(crate) converged: BTreeMap<EnvironmentName, CommitId>,
-    pub(crate) journal_was_lost: bool,
     /// The commits that are not read any more.
     pub(crate) quarantined: BTreeSet<CommitId>,
-    /// A second process may live.
-    pub(crate) shared: bool,
     pub(crate) objects: BTreeMap<Port, Arc<BTreeMap<String, Object>>>,
 }
 
@@ -59,9 +56,7 @@ impl Facts {
             newest: BTreeMap::new(),
             known: BTreeMap::new(),
             converged: BTreeMap::new(),
-            journal_was_lost: false,
             quarantined: BTreeSet::new(),
-            shared: false,
             objects: BTreeMap::new(),
         }
     }
@@ -94,7 +89,6 @@ impl Facts {
     }
 
     pub(crate) fn journal_lost(&mut self) {
-        self.journal_was_lost = true;
         self.epochs.clear();
         self.newest.clear();
         self.known.clear();

@@ -4,7 +4,6 @@ mod brake;
 mod data;
 mod facts;
 mod groups;
-mod known;
 mod lease;
 mod looks;
 mod marks;
@@ -189,7 +188,7 @@ impl Checks {
     /// The statuses that stand at the end.
     pub(crate) fn statuses_end(&self, at: Time) {
         let mut book = self.book();
-        for finding in book.statuses.end(&book.facts) {
+        for finding in book.statuses.end() {
             book.find(Invariant::Statuses, at, finding);
         }
     }
@@ -219,11 +218,6 @@ impl Checks {
     /// The journal was lost: epochs begin anew, and nothing is known.
     pub(crate) fn journal_lost(&self) {
         self.book().facts.journal_lost();
-    }
-
-    /// A second process may live.
-    pub(crate) fn shared(&self) {
-        self.book().facts.shared = true;
     }
 
     /// The service ended so often while this commit was read that it is not read any more.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use holdfast_core::ident::CommitId;
 use holdfast_core::report::{Context, Status, StatusState};
 
-use super::{Facts, Finding, known};
+use super::{Facts, Finding};
 
 /// What the forge shows, by commit and context.
 #[derive(Default)]
@@ -20,18 +20,16 @@ impl Statuses {
         status: &Status,
     ) -> Finding {
         let before = self.0.insert((commit.clone(), context.clone()), status.clone());
-        Finding::of(
-            taken_back(before.as_ref(), status, facts).or_else(|| wrong_words(facts, commit, status)).map(
-                |why| {
-                    format!(
-                        "{} {context:?}: `{}: {}` {why}",
-                        commit.short(),
-                        status.state.as_str(),
-                        status.description
-                    )
-                },
-            ),
-        )
+        Finding::of(taken_back(before.as_ref(), status).or_else(|| wrong_words(facts, commit, status)).map(
+            |why| {
+                format!(
+                    "{} {context:?}: `{}: {}` {why}",
+                    commit.short(),
+                    status.state.as_str(),
+                    status.description
+                )
+            },
+        ))
     }
 
     pub(super) fn shown(&self, commit: &CommitId, context: &Context) -> Option<Status> {
@@ -44,11 +42,9 @@ impl Statuses {
     }
 
     /// Nothing is left pending.
-    pub(super) fn end(&self, facts: &Facts) -> Vec<Finding> {
+    pub(super) fn end(&self) -> Vec<Finding> {
         let of = |((commit, context), status): (&(CommitId, Context), &Status)| {
-            let masked = known::TWO_POST && facts.shared;
-            let pending = status.state == StatusState::Pending && !masked;
-            Finding::of(pending.then(|| {
+            Finding::of((status.state == StatusState::Pending).then(|| {
                 format!("{} {context:?} is left at `pending: {}`", commit.short(), status.description)
             }))
         };
@@ -56,21 +52,13 @@ impl Statuses {
     }
 }
 
-fn taken_back(before: Option<&Status>, now: &Status, facts: &Facts) -> Option<String> {
+fn taken_back(before: Option<&Status>, now: &Status) -> Option<String> {
     let before = before.filter(|before| *before != now)?;
     let said = format!("came after `{}: {}`", before.state.as_str(), before.description);
-    let masked = (known::TWO_POST && facts.shared) || (known::FAILURES_FORGOTTEN && facts.journal_was_lost);
-    if masked && now.state == StatusState::Pending {
-        return None;
-    }
     match before.state {
         StatusState::Pending => None,
         StatusState::Success => (now.state != StatusState::Success).then_some(said),
         StatusState::Failure | StatusState::Error => {
-            let forgotten = known::FAILURES_FORGOTTEN && facts.journal_was_lost && !before.is_terminal();
-            if forgotten {
-                return None;
-            }
             (before.is_terminal() || now.state != StatusState::Success).then_some(said)
         }
     }
@@ -87,7 +75,6 @@ fn wrong_words(facts: &Facts, commit: &CommitId, status: &Status) -> Option<Stri
     match known {
         None => Some("names a commit that there is not".to_owned()),
         Some(by) if by == commit => Some("names itself".to_owned()),
-        Some(_) if known::TWO_POST && facts.shared => None,
         Some(by) if facts.is_only_older(by, commit) => Some("names an older commit".to_owned()),
         Some(_) => None,
     }
@@ -108,7 +95,7 @@ mod tests {
             let posted = statuses.iter().map(|(state, text)| {
                 shown.posted(&world.0, &commit('a'), &context, &Status::new(*state, text))
             });
-            let breaches = posted.collect::<Vec<_>>().into_iter().chain(shown.end(&world.0));
+            let breaches = posted.collect::<Vec<_>>().into_iter().chain(shown.end());
             breaches.filter(|finding| matches!(finding, Finding::Breach(_))).count()
         };
         assert_eq!(run(&[(Pending, "x"), (Pending, "y"), (Failure, "f"), (Success, "s"), (Success, "s")]), 0);

@@ -227,10 +227,11 @@ impl Statuses for SimForge {
     }
 }
 
-/// Time and chance of a process's worker.
+/// Name, time and chance of a process's worker.
 pub fn ways(clock: &SimClock, seed: u64) -> Ways {
     let (clock, chance) = (clock.clone(), Chance::new(seed));
-    Ways { now: Box::new(move || clock.seconds()), jitter: Box::new(move || chance.fraction()) }
+    let name = format!("worker {seed}");
+    Ways { name, now: Box::new(move || clock.seconds()), jitter: Box::new(move || chance.fraction()) }
 }
 
 /// The contexts that are pending on the forge, for the checks.

@@ -55,7 +55,7 @@ impl SimJournal {
         Self { store: store.clone(), file, wire: wire.clone(), clock, process, posts: Notify::new() }
     }
 
-    /// Whether nothing was ever recorded: a first start, or one after the journal was lost.
+    /// Whether what an earlier journal may have left was not looked for yet: a first start, or one after it was lost.
     pub fn is_new(&self) -> bool {
         lock(&self.file).tables.is_new()
     }
@@ -65,10 +65,7 @@ impl SimJournal {
     /// # Errors
     /// Where it cannot be written: then the process does not start.
     pub async fn end_leases(&self) -> Result<(), JournalError> {
-        self.write("taking over from the last process", "end leases".to_owned(), |tables, _| {
-            tables.end_leases();
-        })
-        .await
+        self.write("taking over from the last process", "end leases".to_owned(), Tables::end_leases).await
     }
 
     /// One transaction that writes. The function gets the time at which it happens.
@@ -275,6 +272,17 @@ impl Rows for SimJournal {
         Box::pin(self.read("reading the outbox", "due".to_owned(), Tables::due))
     }
 
+    fn claim<'a>(
+        &'a self,
+        due: &'a Due,
+        by: &'a str,
+        now: i64,
+    ) -> BoxFuture<'a, Result<Option<Due>, JournalError>> {
+        let what = format!("claim {} {}", due.commit.short(), due.context.key());
+        let (due, by) = (due.clone(), by.to_owned());
+        Box::pin(self.write("claiming a status", what, move |tables, _| tables.claim(&due, &by, now)))
+    }
+
     fn take_up(&self, now: i64) -> BoxFuture<'_, Result<(), JournalError>> {
         let take_up = move |tables: &mut Tables, _| tables.take_up(now);
         Box::pin(self.write("taking up the outbox", "take up".to_owned(), take_up))
@@ -305,13 +313,26 @@ impl Rows for SimJournal {
         Box::pin(self.write("recording what the forge shows", what, note))
     }
 
-    fn want<'a>(
+    fn close<'a>(
         &'a self,
         commit: &'a CommitId,
         context: &'a Context,
-        status: &'a Status,
+        end: &'a Status,
     ) -> BoxFuture<'a, Result<(), JournalError>> {
-        Box::pin(self.set(commit, context, status))
+        self.store.tell(|| end.description.clone());
+        let what = format!("close {} {}", commit.short(), context.key());
+        let (commit, context, end) = (commit.clone(), context.clone(), end.clone());
+        let close = move |tables: &mut Tables, now| tables.close(&commit, &context, &end, now);
+        Box::pin(async move {
+            self.write("recording a status", what, close).await?;
+            self.posts.notify_one();
+            Ok(())
+        })
+    }
+
+    fn closed(&self) -> BoxFuture<'_, Result<(), JournalError>> {
+        let note = |tables: &mut Tables, _| tables.closed = true;
+        Box::pin(self.write("recording that all has its end", "closed".to_owned(), note))
     }
 
     fn changed(&self) -> BoxFuture<'_, ()> {

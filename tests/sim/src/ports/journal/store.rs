@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use holdfast_core::ident::{CommitId, EnvironmentName};
-use holdfast_core::report::{Context, Status};
+use holdfast_core::report::Context;
 use holdfast_engine::ports::Epoch;
 use holdfast_forge::outbox::Row;
 
@@ -103,11 +103,6 @@ impl Store {
     /// What is wanted on each commit, and how far the forge has it.
     pub fn statuses(&self) -> BTreeMap<(CommitId, Context), Row> {
         self.read(Tables::statuses)
-    }
-
-    /// What is wanted on one commit.
-    pub(crate) fn wanted(&self, commit: &CommitId, context: &Context) -> Option<Status> {
-        self.read(|tables| tables.status(commit, context))
     }
 
     /// Whether anything is still to be told.

@@ -53,11 +53,13 @@ pub(super) struct Tables {
     removals: BTreeMap<EnvironmentName, (CommitId, BTreeSet<ResourceId>)>,
     /// How many, and when the last one began.
     attempts: BTreeMap<CommitId, (u32, i64)>,
+    /// What an earlier journal left pending has its end.
+    pub(super) closed: bool,
 }
 
 impl Tables {
     pub(super) fn is_new(&self) -> bool {
-        self.statuses.is_empty()
+        !self.closed
     }
 
     pub(super) fn runs(&self) -> Vec<Run> {
@@ -125,19 +127,32 @@ impl Tables {
         }
     }
 
+    pub(super) fn claim(&mut self, due: &Due, by: &str, now: i64) -> Option<Due> {
+        let key = (due.commit.clone(), due.context.clone());
+        let row = self.statuses.get(&key)?.row.claimed(&due.row, by, now)?;
+        self.store(key, row.clone(), now);
+        Some(Due { row, ..due.clone() })
+    }
+
+    pub(super) fn close(&mut self, commit: &CommitId, context: &Context, end: &Status, now: i64) {
+        if !self.statuses.contains_key(&(commit.clone(), context.clone())) {
+            self.want(commit, context, end, now);
+        }
+    }
+
     pub(super) fn answered(&mut self, due: &Due, answer: &Result<(), PostError>, now: i64, jitter: f64) {
         let key = (due.commit.clone(), due.context.clone());
         // What is wanted may have changed while the forge was asked.
         if let Some(stored) = self.statuses.get(&key) {
-            let row = stored.row.answered(due.row.number, answer, now, jitter);
+            let row = stored.row.answered(&due.row, answer, now, jitter);
             self.store(key, row, now);
         }
     }
 
     pub(super) fn stands(&mut self, due: &Due, status: &Status, now: i64) {
         let key = (due.commit.clone(), due.context.clone());
-        if let Some(stored) = self.statuses.get(&key) {
-            let row = stored.row.stands(status);
+        let row = self.statuses.get(&key).and_then(|stored| stored.row.stands(&due.row, status, now));
+        if let Some(row) = row {
             self.store(key, row, now);
         }
     }
@@ -164,9 +179,14 @@ impl Tables {
         Lease::Held(Epoch(epoch))
     }
 
-    pub(super) fn end_leases(&mut self) {
+    pub(super) fn end_leases(&mut self, now: i64) {
         for held in self.environments.values_mut() {
             held.holder = None;
+        }
+        for Due { commit, context, row } in self.due() {
+            if row.claim.is_some() {
+                self.store((commit, context), row.let_go(now), now);
+            }
         }
     }
 

@@ -84,7 +84,9 @@ async fn what_was_wanted_survives_a_restart_and_final_stays_final() {
         journal.set_status(&commit('a'), &Context::Validate, &pending()).await.unwrap();
     }
     let journal = site.open(1);
-    assert!(!journal.is_new());
+    assert!(journal.is_new(), "what another journal may have left was not looked for");
+    journal.closed().await.unwrap();
+    assert!(!site.open(2).is_new());
     assert_eq!(journal.pending().await.unwrap(), [(commit('a'), core())]);
     let found = journal.status(&commit('a'), &Context::Validate).await.unwrap();
     assert_eq!(found.unwrap().description, "valid");

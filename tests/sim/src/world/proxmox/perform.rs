@@ -52,17 +52,7 @@ impl Proxmox {
             Step::Resize { at, slot, from: _, size, digest } => {
                 let guest = self.at_once(doing, vmid, &at.node)?;
                 same_file(doing, guest, digest)?;
-                let wanted = size.as_mebibytes();
-                match guest.disks.get_mut(slot.as_str()) {
-                    None => reject(doing, format!("no disk at {slot}")),
-                    Some(disk) if disk.mebibytes > wanted => {
-                        reject(doing, "shrinking disks is not supported")
-                    }
-                    Some(disk) => {
-                        disk.mebibytes = wanted;
-                        Ok(None)
-                    }
-                }
+                grow(doing, guest, slot.as_str(), size.as_mebibytes())
             }
             Step::Start { at } => {
                 is_ours(doing, realm, name, vmid, self.reach(doing, vmid, &at.node)?)?;
@@ -288,6 +278,18 @@ fn is_unprotected(doing: &str, guest: &Guest) -> Result<(), TargetError> {
         return Err(TargetError::unavailable(doing, "somebody protected it from removal meanwhile"));
     }
     Ok(())
+}
+
+/// A disk grows, and never shrinks.
+fn grow(doing: &str, guest: &mut Guest, slot: &str, wanted: u64) -> Done {
+    match guest.disks.get_mut(slot) {
+        None => reject(doing, format!("no disk at {slot}")),
+        Some(disk) if disk.mebibytes > wanted => reject(doing, "shrinking disks is not supported"),
+        Some(disk) => {
+            disk.mebibytes = wanted;
+            Ok(None)
+        }
+    }
 }
 
 /// Takes the line out of the notes that says that the image is due, if it speaks of that write.
