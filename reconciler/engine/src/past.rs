@@ -98,9 +98,8 @@ impl Past {
             self.known = report.there().cloned().collect();
             self.leaving.clear();
             self.emptied.clear();
-        } else {
-            self.leaving.extend(report.leftovers.iter().cloned());
         }
+        self.leaving.extend(report.leftovers.iter().cloned());
         if !drift {
             return;
         }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use holdfast_core::desired::{Desired, DriftMode};
 use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
-use holdfast_core::plan::{Action, Plan, Restraint, doubt, plan};
+use holdfast_core::plan::{Action, Plan, Restraint, doubt, orphans, plan};
 use holdfast_core::planted::{Defect, has};
 use holdfast_core::report::{Outcome, Report};
 use holdfast_core::schedule::Window;
@@ -118,8 +118,9 @@ pub async fn run(engine: &Engine, job: &Job, stop: &CancellationToken) -> Result
                 notices: plan.notices,
                 leftovers: BTreeSet::new(),
             };
-            let undeclared = report.there().filter(|id| !desired.resources.contains_key(*id));
-            report.leftovers = undeclared.cloned().collect();
+            let undeclared = report.there().filter(|id| !desired.resources.contains_key(*id)).cloned();
+            let orphans = orphans(&job.environment, &engine.kinds, desired, &world.observed());
+            report.leftovers = undeclared.chain(orphans).collect();
             return Ok(End::Finished { run, report });
         }
     }

@@ -47,7 +47,7 @@ async fn close(
     let recent = commits.newest(COMMITS).await.map_err(|error| error.to_string())?;
     let Some((head, before)) = recent.split_first() else { return Ok(false) };
     for commit in before {
-        for context in pending(forge, site, commit).await? {
+        for (context, _) in pending(forge, site, commit).await? {
             info!(
                 commit = commit.short(),
                 context = context.text(site),
@@ -57,13 +57,21 @@ async fn close(
             rows.close(commit, &context, &end).await.map_err(|error| chain(&error))?;
         }
     }
+    // The newest is taken up in a moment; should it be overtaken before, it is known to be pending.
+    for (context, status) in pending(forge, site, head).await? {
+        rows.close(head, &context, &status).await.map_err(|error| chain(&error))?;
+    }
     rows.closed().await.map_err(|error| chain(&error))?;
     Ok(true)
 }
 
 /// Our contexts of a commit that are pending on the forge.
-async fn pending(forge: &impl Statuses, site: &SiteName, commit: &CommitId) -> Result<Vec<Context>, String> {
+async fn pending(
+    forge: &impl Statuses,
+    site: &SiteName,
+    commit: &CommitId,
+) -> Result<Vec<(Context, Status)>, String> {
     let statuses = forge.statuses(commit).await.map_err(|error| error.to_string())?;
     let pending = statuses.into_iter().filter(|(_, status)| status.state == StatusState::Pending);
-    Ok(pending.filter_map(|(context, _)| Context::of_text(&context, site)).collect())
+    Ok(pending.filter_map(|(context, status)| Some((Context::of_text(&context, site)?, status))).collect())
 }

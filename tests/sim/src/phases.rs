@@ -1,13 +1,15 @@
 //! What comes after a world has converged: the quiet hour, and in some seeds a lost journal or an outage.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use holdfast_core::ident::EnvironmentName;
+use holdfast_core::ident::{CommitId, EnvironmentName};
 use holdfast_core::plan::Action;
 use holdfast_core::report::{Context, StatusState};
 
 use crate::checks::Invariant;
 use crate::events::Event;
+use crate::faults::FaultKind;
 use crate::place::Stands;
 use crate::stage::Stage;
 use crate::truth::Standing;
@@ -45,8 +47,17 @@ pub(crate) async fn quiet_hour(stage: &mut Stage) {
     let breach = (!moved.is_empty()).then(|| format!("writes in a quiet hour: {}", moved.join(", ")));
     let now = stage.home.wire.now();
     stage.home.checks.find(Invariant::Converges, now, breach);
-    stage.home.checks.statuses_end(now);
+    stage.home.checks.statuses_end(now, &forgotten(stage));
     poison(stage);
+}
+
+/// The commits of which nobody knows any more: the journal was lost, and the branch does not have them.
+fn forgotten(stage: &Stage) -> BTreeSet<CommitId> {
+    let fired = stage.home.wire.fired();
+    let lost = [FaultKind::JournalLost, FaultKind::Torn].iter().any(|kind| fired.contains_key(kind));
+    let Some(tip) = stage.tip().filter(|_| lost) else { return BTreeSet::new() };
+    let all = stage.pushed.values();
+    all.filter(|commit| !stage.home.remote.descends(commit, tip)).cloned().collect()
 }
 
 /// A bad commit has its failure, unless a newer one came before anybody read it.

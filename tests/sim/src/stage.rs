@@ -199,6 +199,9 @@ impl Stage {
             }
             Event::Jump { machine, seconds } => {
                 wire.trace(&format!("the clock of machine {machine} jumps by {seconds} s"));
+                if self.shared {
+                    self.home.checks.clocks_differ();
+                }
                 self.home.machines[machine].clock.jump(seconds);
             }
             Event::ClockIsRight(machine) => self.home.machines[machine].clock.correct(),

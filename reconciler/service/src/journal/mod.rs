@@ -302,15 +302,14 @@ impl Sqlite {
             .bind(run.0 - KEEP_RUNS)
             .execute(transaction.connection())
             .await?;
-        if report.converged() {
-            let known = report.there().cloned().collect();
-            memory::note_known(transaction.connection(), &report.environment, &known).await?;
+        let mut known = if report.converged() {
             memory::note_converged(transaction.connection(), &report.environment, &report.commit).await?;
-        } else if !report.leftovers.is_empty() {
-            let mut known = memory::known(transaction.connection(), &report.environment).await?;
-            known.extend(report.leftovers.iter().cloned());
-            memory::note_known(transaction.connection(), &report.environment, &known).await?;
-        }
+            report.there().cloned().collect()
+        } else {
+            memory::known(transaction.connection(), &report.environment).await?
+        };
+        known.extend(report.leftovers.iter().cloned());
+        memory::note_known(transaction.connection(), &report.environment, &known).await?;
         statuses::want(transaction.connection(), &report.commit, &context, status, now()).await?;
         statuses::trim(transaction.connection(), KEEP_STATUSES).await?;
         transaction.commit().await

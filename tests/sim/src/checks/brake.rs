@@ -26,7 +26,7 @@ impl Brake {
             let process = effect.actor.map(|actor| actor.process);
             let commit = process
                 .and_then(|process| facts.acts_for(process, &id.environment))
-                .or_else(|| facts.begun.get(&id.environment));
+                .or_else(|| facts.begun.get(&id.environment).map(|(commit, _)| commit));
             let desired = commit.and_then(|commit| facts.desired(commit, &id.environment));
             if facts.is_retired(&id) {
                 continue;

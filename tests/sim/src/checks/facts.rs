@@ -30,8 +30,8 @@ pub struct Facts {
     first_heads: BTreeMap<CommitId, u64>,
     /// The commit that each process runs, by environment.
     pub(crate) running: BTreeMap<(u8, EnvironmentName), CommitId>,
-    /// The commit that was begun last, by whomever.
-    pub(crate) begun: BTreeMap<EnvironmentName, CommitId>,
+    /// The commit that was begun last, by whomever, and the how manieth head it was then: it may be the head again later.
+    pub(crate) begun: BTreeMap<EnvironmentName, (CommitId, u64)>,
     epochs: BTreeMap<(u8, EnvironmentName), Epoch>,
     newest: BTreeMap<EnvironmentName, Epoch>,
     /// What the last converged run had, as the journal knows it.
@@ -40,6 +40,8 @@ pub struct Facts {
     pub(crate) converged: BTreeMap<EnvironmentName, CommitId>,
     /// The commits that are not read any more.
     pub(crate) quarantined: BTreeSet<CommitId>,
+    /// Whether two processes may not have the same time.
+    pub(crate) clocks_differ: bool,
     pub(crate) objects: BTreeMap<Port, Arc<BTreeMap<String, Object>>>,
 }
 
@@ -57,6 +59,7 @@ impl Facts {
             known: BTreeMap::new(),
             converged: BTreeMap::new(),
             quarantined: BTreeSet::new(),
+            clocks_differ: false,
             objects: BTreeMap::new(),
         }
     }
@@ -71,9 +74,9 @@ impl Facts {
         self.running.insert((process, environment.clone()), commit.clone());
         // Begun is what may write: who has lost the lease, or is a commit behind, begins nothing.
         let order = |commit: &CommitId| self.heads.get(commit).copied().unwrap_or_default();
-        let newer = self.begun.get(environment).is_none_or(|begun| order(begun) <= order(commit));
-        if newer {
-            self.begun.insert(environment.clone(), commit.clone());
+        let order = order(commit);
+        if self.begun.get(environment).is_none_or(|(_, begun)| *begun <= order) {
+            self.begun.insert(environment.clone(), (commit.clone(), order));
         }
     }
 
@@ -103,6 +106,11 @@ impl Facts {
     /// Whether one commit became the head after another did.
     pub(crate) fn is_newer(&self, one: &CommitId, other: &CommitId) -> bool {
         self.heads.get(one) > self.heads.get(other)
+    }
+
+    /// Whether a commit was not the head any more once there had been so many heads.
+    pub(crate) fn was_head_before(&self, commit: &CommitId, order: u64) -> bool {
+        self.heads.get(commit).is_some_and(|head| *head < order)
     }
 
     /// Whether one commit was never the head again once another had become it.

@@ -185,10 +185,10 @@ impl Checks {
         }
     }
 
-    /// The statuses that stand at the end.
-    pub(crate) fn statuses_end(&self, at: Time) {
+    /// The statuses that stand at the end, but for commits that nobody can remember.
+    pub(crate) fn statuses_end(&self, at: Time, forgotten: &BTreeSet<CommitId>) {
         let mut book = self.book();
-        for finding in book.statuses.end() {
+        for finding in book.statuses.end(forgotten) {
             book.find(Invariant::Statuses, at, finding);
         }
     }
@@ -213,6 +213,11 @@ impl Checks {
 
     pub(crate) fn run_finished(&self, report: &Report) {
         self.book().facts.run_finished(report);
+    }
+
+    /// Two processes may not have the same time any more.
+    pub(crate) fn clocks_differ(&self) {
+        self.book().facts.clocks_differ = true;
     }
 
     /// The journal was lost: epochs begin anew, and nothing is known.

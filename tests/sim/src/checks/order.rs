@@ -17,9 +17,9 @@ pub(super) fn wrong(facts: &Facts, process: u8, id: &ResourceId, what: &str) -> 
     if facts.desired(mine, &id.environment).is_some_and(|desired| desired.pause.is_some()) {
         return Some(format!("`{what}` was done for {}, which pauses the site", mine.short()));
     }
-    let begun = facts.begun.get(&id.environment).filter(|begun| *begun != mine)?;
+    let (begun, order) = facts.begun.get(&id.environment).filter(|(begun, _)| begun != mine)?;
     facts
-        .is_newer(begun, mine)
+        .was_head_before(mine, *order)
         .then(|| format!("`{what}` was done for {}, after {} was begun", mine.short(), begun.short()))
 }
 

@@ -1,6 +1,6 @@
 //! I8: every commit and context ends in one final status; success and "superseded" are never taken back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_core::ident::CommitId;
 use holdfast_core::report::{Context, Status, StatusState};
@@ -20,16 +20,18 @@ impl Statuses {
         status: &Status,
     ) -> Finding {
         let before = self.0.insert((commit.clone(), context.clone()), status.clone());
-        Finding::of(taken_back(before.as_ref(), status).or_else(|| wrong_words(facts, commit, status)).map(
-            |why| {
-                format!(
-                    "{} {context:?}: `{}: {}` {why}",
-                    commit.short(),
-                    status.state.as_str(),
-                    status.description
-                )
-            },
-        ))
+        Finding::of(
+            taken_back(before.as_ref(), status, facts).or_else(|| wrong_words(facts, commit, status)).map(
+                |why| {
+                    format!(
+                        "{} {context:?}: `{}: {}` {why}",
+                        commit.short(),
+                        status.state.as_str(),
+                        status.description
+                    )
+                },
+            ),
+        )
     }
 
     pub(super) fn shown(&self, commit: &CommitId, context: &Context) -> Option<Status> {
@@ -42,18 +44,22 @@ impl Statuses {
     }
 
     /// Nothing is left pending.
-    pub(super) fn end(&self) -> Vec<Finding> {
+    pub(super) fn end(&self, forgotten: &BTreeSet<CommitId>) -> Vec<Finding> {
         let of = |((commit, context), status): (&(CommitId, Context), &Status)| {
             Finding::of((status.state == StatusState::Pending).then(|| {
                 format!("{} {context:?} is left at `pending: {}`", commit.short(), status.description)
             }))
         };
-        self.0.iter().map(of).collect()
+        self.0.iter().filter(|((commit, _), _)| !forgotten.contains(commit)).map(of).collect()
     }
 }
 
-fn taken_back(before: Option<&Status>, now: &Status) -> Option<String> {
+fn taken_back(before: Option<&Status>, now: &Status, facts: &Facts) -> Option<String> {
     let before = before.filter(|before| *before != now)?;
+    // A claim goes by the clock: where two processes have different ones, an older post may land, and is mended.
+    if facts.clocks_differ && now.state == StatusState::Pending {
+        return None;
+    }
     let said = format!("came after `{}: {}`", before.state.as_str(), before.description);
     match before.state {
         StatusState::Pending => None,
@@ -95,7 +101,7 @@ mod tests {
             let posted = statuses.iter().map(|(state, text)| {
                 shown.posted(&world.0, &commit('a'), &context, &Status::new(*state, text))
             });
-            let breaches = posted.collect::<Vec<_>>().into_iter().chain(shown.end());
+            let breaches = posted.collect::<Vec<_>>().into_iter().chain(shown.end(&BTreeSet::new()));
             breaches.filter(|finding| matches!(finding, Finding::Breach(_))).count()
         };
         assert_eq!(run(&[(Pending, "x"), (Pending, "y"), (Failure, "f"), (Success, "s"), (Success, "s")]), 0);

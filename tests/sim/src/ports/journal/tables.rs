@@ -260,9 +260,8 @@ impl Tables {
             if converged {
                 held.known = report.there().cloned().collect();
                 held.converged = Some(report.commit.clone());
-            } else {
-                held.known.extend(report.leftovers.iter().cloned());
             }
+            held.known.extend(report.leftovers.iter().cloned());
         }
         self.want(&report.commit, &Context::Environment(report.environment.clone()), status, now);
     }
