@@ -10,7 +10,7 @@ use holdfast_core::ident::{CommitId, KindName, ResourceId};
 use holdfast_core::report::{Outcome, Report};
 use tokio::time::Instant;
 
-use crate::ports::Epoch;
+use crate::ports::{Epoch, Known};
 
 /// So often a resource may drift back before it is slowed.
 const PATIENCE: usize = 3;
@@ -28,7 +28,7 @@ pub struct Past {
     pub(crate) of: Option<(Epoch, CommitId)>,
     /// What was removed for the present commit, or was about to be.
     pub(crate) removed: BTreeSet<ResourceId>,
-    /// What of that may be there still.
+    /// What no manifest declares any more, and what may be there still.
     leaving: BTreeSet<ResourceId>,
     /// Kinds of which nothing was left, and the commit at which that was found first.
     emptied: BTreeMap<KindName, CommitId>,
@@ -53,14 +53,9 @@ impl Past {
     }
 
     /// Takes over what the journal remembers: another process may have had the environment meanwhile.
-    pub(crate) fn recall(
-        &mut self,
-        of: (Epoch, CommitId),
-        known: BTreeSet<ResourceId>,
-        removed: BTreeSet<ResourceId>,
-    ) {
-        (self.of, self.known) = (Some(of), known);
-        self.leaving.clone_from(&removed);
+    pub(crate) fn recall(&mut self, of: (Epoch, CommitId), known: Known, removed: BTreeSet<ResourceId>) {
+        (self.of, self.known) = (Some(of), known.resources);
+        self.leaving = known.leftovers.union(&removed).cloned().collect();
         self.removed = removed;
     }
 
@@ -96,10 +91,9 @@ impl Past {
     pub(crate) fn ended(&mut self, report: &Report, drift: bool, interval: Duration, now: Instant) {
         if report.converged() {
             self.known = report.there().cloned().collect();
-            self.leaving.clear();
             self.emptied.clear();
         }
-        self.leaving.extend(report.leftovers.iter().cloned());
+        self.leaving.clone_from(&report.leftovers);
         if !drift {
             return;
         }

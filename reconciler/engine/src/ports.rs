@@ -136,12 +136,9 @@ pub trait Journal: Send + Sync {
     /// Notes that it ended, however it did.
     fn attempt_ended<'a>(&'a self, commit: &'a CommitId) -> BoxFuture<'a, Result<(), JournalError>>;
 
-    /// The resources that the last converged run of an environment found or made, and what runs since found that no
-    /// manifest declares: what makes an empty answer implausible. It may make us hold, and never act.
-    fn known<'a>(
-        &'a self,
-        environment: &'a EnvironmentName,
-    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>>;
+    /// What an environment holds as far as anybody knows: what makes an empty answer implausible. It may make us hold,
+    /// and never act.
+    fn known<'a>(&'a self, environment: &'a EnvironmentName) -> BoxFuture<'a, Result<Known, JournalError>>;
 
     /// Notes, durably, that a resource is about to be removed because a commit does not declare it: nobody is astonished
     /// any more if it is gone ([`Journal::known`]). What was noted for another commit of the environment is forgotten.
@@ -194,6 +191,15 @@ pub enum Lease {
     Taken {
         by: String,
     },
+}
+
+/// What an environment holds as far as anybody knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The resources that the last converged run found or made, but for what was begun to be removed since.
+    pub resources: BTreeSet<ResourceId>,
+    /// What no manifest declared any more in the last run that came to its end, and what was there still, or may be.
+    pub leftovers: BTreeSet<ResourceId>,
 }
 
 /// How often an environment changed hands.

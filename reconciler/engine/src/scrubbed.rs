@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::ports::{Context, Epoch, Journal, JournalError, Lease, RunId};
+use crate::ports::{Context, Epoch, Journal, JournalError, Known, Lease, RunId};
 
 /// A store of secrets that teaches the scrubber every value before anybody gets it.
 pub struct LearningStore {
@@ -108,10 +108,7 @@ impl Journal for ScrubbedJournal {
         self.inner.attempt_ended(commit)
     }
 
-    fn known<'a>(
-        &'a self,
-        environment: &'a EnvironmentName,
-    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
+    fn known<'a>(&'a self, environment: &'a EnvironmentName) -> BoxFuture<'a, Result<Known, JournalError>> {
         self.inner.known(environment)
     }
 

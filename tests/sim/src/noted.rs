@@ -11,7 +11,7 @@ use holdfast_core::kind::BoxFuture;
 use holdfast_core::plan::Plan;
 use holdfast_core::report::{Context, Report, Status, StatusState};
 use holdfast_core::scrub::Scrubber;
-use holdfast_engine::ports::{Epoch, Journal, JournalError, Lease, RunId};
+use holdfast_engine::ports::{Epoch, Journal, JournalError, Known, Lease, RunId};
 use tracing::field::{Field, Visit};
 use tracing::span;
 
@@ -48,11 +48,15 @@ impl Journal for NotedJournal {
         context: &'a Context,
         status: &'a Status,
     ) -> BoxFuture<'a, Result<(), JournalError>> {
-        if let (Context::Environment(environment), StatusState::Pending) = (context, status.state) {
-            self.checks.taken(self.truth.now(), self.process, environment, commit);
-            self.truth.taken(self.process, commit, environment, self.is_first(environment));
-        }
-        self.inner.set_status(commit, context, status)
+        Box::pin(async move {
+            self.inner.set_status(commit, context, status).await?;
+            // Where that fails, no lane gets the commit.
+            if let (Context::Environment(environment), StatusState::Pending) = (context, status.state) {
+                self.checks.taken(self.truth.now(), self.process, environment, commit);
+                self.truth.taken(self.process, commit, environment, self.is_first(environment));
+            }
+            Ok(())
+        })
     }
 
     fn status<'a>(
@@ -103,10 +107,7 @@ impl Journal for NotedJournal {
         self.inner.attempt_ended(commit)
     }
 
-    fn known<'a>(
-        &'a self,
-        environment: &'a EnvironmentName,
-    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
+    fn known<'a>(&'a self, environment: &'a EnvironmentName) -> BoxFuture<'a, Result<Known, JournalError>> {
         self.inner.known(environment)
     }
 

@@ -75,6 +75,12 @@ fn is_meddled(outcome: &Outcome, port: Port, key: &str) -> bool {
 
 fn differences(disturbed: &Outcome, undisturbed: &Outcome, case: &Case) -> Vec<String> {
     let counts = matched(disturbed, undisturbed);
+    // A call that says that it is done, and is not, leaves the image of cloud-init as it was: nobody can see that.
+    let lied = disturbed.faults.contains_key(&FaultKind::Lie);
+    let here_alike = |content: &str| {
+        let seed = |line: &&str| !lied || !line.starts_with("seed: ");
+        alike(&content.split_inclusive('\n').filter(seed).collect::<String>())
+    };
     let mut found = Vec::new();
     let nothing = BTreeMap::new();
     for port in Port::TARGETS {
@@ -82,12 +88,12 @@ fn differences(disturbed: &Outcome, undisturbed: &Outcome, case: &Case) -> Vec<S
         let there = undisturbed.objects.get(&port).map_or(&nothing, |objects| objects);
         let meddled = |key: &String| is_meddled(disturbed, port, key);
         // A guest is made under the name that it has then, and keeps it.
-        let renamed = port == Port::Proxmox && renames(case);
+        let renamed = matches!(port, Port::Proxmox | Port::Hosts) && renames(case);
         for (key, object) in here.iter().filter(|(key, object)| counts(object) && !meddled(key)) {
             match there.get(key) {
                 None if is_first(disturbed, object) || is_second(here, object) => {}
                 None => found.push(format!("{port:?} {key} stands, and would not without faults")),
-                Some(other) if !renamed && alike(&other.content) != alike(&object.content) => {
+                Some(other) if !renamed && here_alike(&other.content) != here_alike(&object.content) => {
                     found.push(format!(
                         "{port:?} {key} is `{}`, and would be `{}` without faults",
                         object.content, other.content
@@ -97,7 +103,7 @@ fn differences(disturbed: &Outcome, undisturbed: &Outcome, case: &Case) -> Vec<S
             }
         }
         for (key, _) in there.iter().filter(|(key, object)| counts(object) && !meddled(key)) {
-            if !here.contains_key(key) {
+            if !here.contains_key(key) && !renamed {
                 found.push(format!("{port:?} {key} is missing, and would stand without faults"));
             }
         }
@@ -153,8 +159,9 @@ fn differences_of_declared(after_others: &Outcome, alone: &Outcome, case: &Case)
 /// A content without what each object is given for itself when it is made: uuids, addresses of cards, keys.
 pub(crate) fn alike(content: &str) -> String {
     const LONG: usize = 12;
-    // A package that leaves a manifest stays where it is.
-    let lines = content.split_inclusive('\n').filter(|line| !line.starts_with("package "));
+    // A package that leaves a manifest stays where it is, and whose it is when it comes back depends on that.
+    let depends = |line: &str| ["package ", "ledger package "].iter().any(|of| line.starts_with(of));
+    let lines = content.split_inclusive('\n').filter(|line| !depends(line));
     let content: String = lines.collect();
     let mut text = String::with_capacity(content.len());
     let mut run = String::new();

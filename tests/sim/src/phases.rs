@@ -51,13 +51,14 @@ pub(crate) async fn quiet_hour(stage: &mut Stage) {
     poison(stage);
 }
 
-/// The commits of which nobody knows any more: the journal was lost, and the branch does not have them.
+/// The commits of which nobody knows any more: the journal was lost, and the branch did not have them then.
 fn forgotten(stage: &Stage) -> BTreeSet<CommitId> {
     let fired = stage.home.wire.fired();
-    let lost = [FaultKind::JournalLost, FaultKind::Torn].iter().any(|kind| fired.contains_key(kind));
-    let Some(tip) = stage.tip().filter(|_| lost) else { return BTreeSet::new() };
-    let all = stage.pushed.values();
-    all.filter(|commit| !stage.home.remote.descends(commit, tip)).cloned().collect()
+    let any = |kinds: &[FaultKind]| kinds.iter().any(|kind| fired.contains_key(kind));
+    let lost = any(&[FaultKind::JournalLost, FaultKind::Torn]);
+    let elsewhere = any(&[FaultKind::Rewind, FaultKind::Rewritten, FaultKind::RefGone]);
+    let Some(tip) = stage.tip().filter(|_| lost && elsewhere) else { return BTreeSet::new() };
+    stage.pushed.values().filter(|commit| *commit != tip).cloned().collect()
 }
 
 /// A bad commit has its failure, unless a newer one came before anybody read it.

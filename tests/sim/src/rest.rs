@@ -91,13 +91,22 @@ async fn why_not_at_rest(
 ) -> Option<String> {
     let tip = stage.tip()?.clone();
     let (at, _) = stage.pushed.last_key_value()?;
+    if stage.processes() == 0 {
+        return Some("nobody is there".to_owned());
+    }
     let valid = matches!(stage.workload.pushes[*at].body, Body::Site(_));
     if stage.home.journal.owes() {
         return Some("something is still to be told".to_owned());
     }
+    let fired = stage.home.wire.fired();
+    // What was drifting is put right at the next look, by whichever commit is looked after.
+    let drifts = || {
+        let since = stage.home.wire.now().saturating_sub(from);
+        (!fired.is_empty() && since < Duration::from_hours(2)).then(|| "what drifted".to_owned())
+    };
     // Ordinary crashes while it was read: it is taken for poison, and nothing more comes of it.
     if stage.home.checks.is_quarantined(&tip) {
-        return None;
+        return drifts();
     }
     let shown = |context: &Context| stage.home.checks.shown(&tip, context);
     let wanted = if valid { StatusState::Success } else { StatusState::Failure };
@@ -109,14 +118,10 @@ async fn why_not_at_rest(
     }
     let meddled = stage.home.checks.touched_by_others();
     // A list that was short may have been called a success.
-    let fired = stage.home.wire.fired();
     let lied =
         [FaultKind::Short, FaultKind::Empty, FaultKind::Stale].iter().any(|kind| fired.contains_key(kind));
     if !valid {
-        // What was drifting is put right at the next look, by whichever commit is looked after.
-        let since = stage.home.wire.now().saturating_sub(from);
-        let restless = meddled || stage.home.checks.is_any_undecided();
-        return (restless && since < Duration::from_hours(2)).then(|| "what drifted".to_owned());
+        return drifts();
     }
     for environment in stage.wanted().unwrap_or_default() {
         let Some(status) = shown(&Context::Environment(environment.clone())) else {
@@ -171,8 +176,10 @@ async fn unlike(
         }
         Standing::Moving(lines) => {
             // What a system refuses to do stays to be done.
-            status.state == StatusState::Failure
-                && lines.iter().all(|line| expectation.holds.iter().any(|phrase| line.contains(phrase)))
+            let refused = |line: &String| expectation.holds.iter().any(|phrase| line.contains(phrase));
+            // A guest that cannot be made is away, and the others of its group stay as they are.
+            let waits = |line: &String| line.contains("reboot") && lines.iter().any(refused);
+            status.state != StatusState::Pending && lines.iter().all(|line| refused(line) || waits(line))
         }
     };
     (!fits).then(|| {

@@ -197,6 +197,7 @@ async fn run_here(case: &Case) -> Outcome {
         }
     }
     let (mut standings, mut objects, mut lives) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut first = BTreeSet::new();
     if stage.home.checks.is_clean() {
         if case.is_quiet_after() {
             phases::quiet_hour(&mut stage).await;
@@ -204,6 +205,7 @@ async fn run_here(case: &Case) -> Outcome {
         standings = standings_of(&stage).await;
         objects = stage.home.stands().into_iter().map(|one| (one.port(), one.objects())).collect();
         lives = stage.home.checks.lives();
+        first = stage.first();
         if case.pace == Pace::AsDrawn && phases::all_match(&stage).await {
             match case.seed % 20 {
                 3 if stage.first().is_empty() => phases::without_journal(&mut stage).await,
@@ -219,7 +221,7 @@ async fn run_here(case: &Case) -> Outcome {
     let time = stage.home.wire.now();
     stage.close().await;
     drop(heard);
-    Outcome { time, converged_in, objects, lives, standings, ..outcome(&stage) }
+    Outcome { time, converged_in, objects, lives, first, standings, ..outcome(&stage) }
 }
 
 fn outcome(stage: &Stage) -> Outcome {
@@ -237,7 +239,7 @@ fn outcome(stage: &Stage) -> Outcome {
         objects: BTreeMap::new(),
         lives: BTreeMap::new(),
         meddled: checks.meddled(),
-        first: stage.first(),
+        first: BTreeSet::new(),
         standings: BTreeMap::new(),
     }
 }

@@ -78,7 +78,7 @@ fn stuck(plan: &Plan, desired: &Desired) -> BTreeSet<ResourceId> {
             .get(&item.id)
             .is_some_and(|one| one.needs.iter().any(|need| held.contains(need))),
         Action::Update(steps) | Action::Adopt(steps)
-            if steps.first().is_some_and(|step| step.risk >= Risk::Disruptive) =>
+            if steps.iter().any(|step| step.risk >= Risk::Disruptive) =>
         {
             let others = |group: &Group| group.members.iter().any(|member| held.contains(member));
             desired.groups_of(&item.id).any(others)

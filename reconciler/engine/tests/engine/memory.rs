@@ -13,7 +13,7 @@ use holdfast_core::plan::Plan;
 use holdfast_core::report::{Report, Status, StatusState};
 use holdfast_core::schedule::Moment;
 use holdfast_engine::ports::{
-    Clock, Context, Epoch, Halt, Journal, JournalError, Lease, Manifests, Refused, Repository, RunId,
+    Clock, Context, Epoch, Halt, Journal, JournalError, Known, Lease, Manifests, Refused, Repository, RunId,
 };
 
 /// Remembers everything, durable as long as the test.
@@ -131,11 +131,8 @@ impl Journal for Memory {
     fn attempt_ended<'a>(&'a self, _: &'a CommitId) -> BoxFuture<'a, Result<(), JournalError>> {
         Box::pin(async { Ok(()) })
     }
-    fn known<'a>(
-        &'a self,
-        _: &'a EnvironmentName,
-    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
-        Box::pin(async { Ok(BTreeSet::new()) })
+    fn known<'a>(&'a self, _: &'a EnvironmentName) -> BoxFuture<'a, Result<Known, JournalError>> {
+        Box::pin(async { Ok(Known::default()) })
     }
     fn removing<'a>(
         &'a self,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
+use holdfast_engine::ports::Known;
 use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
 
 use super::Sqlite;
@@ -14,23 +15,28 @@ const DAY: i64 = 24 * 60 * 60;
 pub(super) async fn known(
     executor: impl SqliteExecutor<'_>,
     environment: &EnvironmentName,
-) -> Result<BTreeSet<ResourceId>, sqlx::Error> {
-    let known: Option<Option<String>> = sqlx::query_scalar("SELECT known FROM environments WHERE name = $1")
-        .bind(environment.as_str())
-        .fetch_optional(executor)
-        .await?;
+) -> Result<Known, sqlx::Error> {
+    let row: Option<(Option<String>, Option<String>)> =
+        sqlx::query_as("SELECT known, leftovers FROM environments WHERE name = $1")
+            .bind(environment.as_str())
+            .fetch_optional(executor)
+            .await?;
+    let (known, leftovers) = row.unwrap_or_default();
     // What cannot be read is what nobody knows.
-    Ok(known.flatten().and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default())
+    let of =
+        |json: Option<String>| json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
+    Ok(Known { resources: of(known), leftovers: of(leftovers) })
 }
 
 pub(super) async fn note_known(
     connection: &mut SqliteConnection,
     environment: &EnvironmentName,
-    known: &BTreeSet<ResourceId>,
+    known: &Known,
 ) -> Result<(), sqlx::Error> {
-    let json = serde_json::to_string(known).expect("ids are plain data");
-    sqlx::query("UPDATE environments SET known = $1 WHERE name = $2")
-        .bind(json)
+    let json = |ids: &BTreeSet<ResourceId>| serde_json::to_string(ids).expect("ids are plain data");
+    sqlx::query("UPDATE environments SET known = $1, leftovers = $2 WHERE name = $3")
+        .bind(json(&known.resources))
+        .bind(json(&known.leftovers))
         .bind(environment.as_str())
         .execute(connection)
         .await?;
@@ -90,7 +96,7 @@ impl Sqlite {
             .execute(transaction.connection())
             .await?;
         let mut known = known(transaction.connection(), &id.environment).await?;
-        if known.remove(id) {
+        if known.resources.remove(id) {
             note_known(transaction.connection(), &id.environment, &known).await?;
         }
         transaction.commit().await

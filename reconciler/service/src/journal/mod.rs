@@ -20,7 +20,7 @@ use holdfast_core::kind::BoxFuture;
 use holdfast_core::plan::Plan;
 pub(crate) use holdfast_core::report::history;
 use holdfast_core::report::{Context, Report, Status};
-use holdfast_engine::ports::{Epoch, Journal, JournalError, Lease, RunId};
+use holdfast_engine::ports::{Epoch, Journal, JournalError, Known, Lease, RunId};
 use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -196,10 +196,7 @@ impl Journal for Sqlite {
         Box::pin(async move { self.end_attempt(commit).await.map_err(failed("recording an attempt")) })
     }
 
-    fn known<'a>(
-        &'a self,
-        environment: &'a EnvironmentName,
-    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
+    fn known<'a>(&'a self, environment: &'a EnvironmentName) -> BoxFuture<'a, Result<Known, JournalError>> {
         Box::pin(async move {
             memory::known(&self.pool, environment).await.map_err(failed("reading what is known"))
         })
@@ -302,13 +299,12 @@ impl Sqlite {
             .bind(run.0 - KEEP_RUNS)
             .execute(transaction.connection())
             .await?;
-        let mut known = if report.converged() {
+        let mut known = memory::known(transaction.connection(), &report.environment).await?;
+        known.leftovers.clone_from(&report.leftovers);
+        if report.converged() {
+            known.resources = report.there().cloned().collect();
             memory::note_converged(transaction.connection(), &report.environment, &report.commit).await?;
-            report.there().cloned().collect()
-        } else {
-            memory::known(transaction.connection(), &report.environment).await?
-        };
-        known.extend(report.leftovers.iter().cloned());
+        }
         memory::note_known(transaction.connection(), &report.environment, &known).await?;
         statuses::want(transaction.connection(), &report.commit, &context, status, now()).await?;
         statuses::trim(transaction.connection(), KEEP_STATUSES).await?;

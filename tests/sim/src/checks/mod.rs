@@ -198,11 +198,6 @@ impl Checks {
         self.book().statuses.shown(commit, context)
     }
 
-    /// Whether any commit stands at an error that may pass.
-    pub(crate) fn is_any_undecided(&self) -> bool {
-        self.book().statuses.is_any_undecided()
-    }
-
     pub(crate) fn leased(&self, process: u8, environment: &EnvironmentName, epoch: Epoch) {
         self.book().facts.leased(process, environment, epoch);
     }

@@ -38,11 +38,6 @@ impl Statuses {
         self.0.get(&(commit.clone(), context.clone())).cloned()
     }
 
-    /// Whether anything stands at an error that may pass: a system was out of reach.
-    pub(super) fn is_any_undecided(&self) -> bool {
-        self.0.values().any(|status| status.state == StatusState::Error && !status.is_terminal())
-    }
-
     /// Nothing is left pending.
     pub(super) fn end(&self, forgotten: &BTreeSet<CommitId>) -> Vec<Finding> {
         let of = |((commit, context), status): (&(CommitId, Context), &Status)| {

@@ -12,7 +12,7 @@ use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
 use holdfast_core::kind::{BoxFuture, TargetError};
 use holdfast_core::plan::Plan;
 use holdfast_core::report::{Context, Report, Status, history};
-use holdfast_engine::ports::{Clock, Epoch, Journal, JournalError, Lease, RunId};
+use holdfast_engine::ports::{Clock, Epoch, Journal, JournalError, Known, Lease, RunId};
 use holdfast_forge::PostError;
 use holdfast_forge::ports::{Due, Rows};
 use tokio::sync::Notify;
@@ -183,10 +183,7 @@ impl Journal for SimJournal {
         Box::pin(self.write("recording an attempt", what, move |tables, _| tables.attempt_ended(&commit)))
     }
 
-    fn known<'a>(
-        &'a self,
-        environment: &'a EnvironmentName,
-    ) -> BoxFuture<'a, Result<BTreeSet<ResourceId>, JournalError>> {
+    fn known<'a>(&'a self, environment: &'a EnvironmentName) -> BoxFuture<'a, Result<Known, JournalError>> {
         let (what, environment) = (format!("known {environment}"), environment.clone());
         Box::pin(self.read("reading what is known", what, move |tables| tables.known(&environment)))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
 use holdfast_core::report::{Context, Report, Status, StatusState};
-use holdfast_engine::ports::{Epoch, Lease, RunId};
+use holdfast_engine::ports::{Epoch, Known, Lease, RunId};
 use holdfast_forge::PostError;
 use holdfast_forge::outbox::{self, Row};
 use holdfast_forge::ports::Due;
@@ -34,7 +34,7 @@ struct Environment {
     holder: Option<String>,
     epoch: u64,
     expires_at: i64,
-    known: BTreeSet<ResourceId>,
+    known: Known,
     converged: Option<CommitId>,
 }
 
@@ -194,13 +194,13 @@ impl Tables {
         self.environments.get(environment).map(|held| Epoch(held.epoch))
     }
 
-    pub(super) fn known(&self, environment: &EnvironmentName) -> BTreeSet<ResourceId> {
+    pub(super) fn known(&self, environment: &EnvironmentName) -> Known {
         self.environments.get(environment).map(|held| held.known.clone()).unwrap_or_default()
     }
 
     pub(super) fn removing(&mut self, commit: &CommitId, id: &ResourceId) {
         if let Some(held) = self.environments.get_mut(&id.environment) {
-            held.known.remove(id);
+            held.known.resources.remove(id);
         }
         let (of, ids) =
             self.removals.entry(id.environment.clone()).or_insert((commit.clone(), BTreeSet::new()));
@@ -258,10 +258,10 @@ impl Tables {
         }
         if let Some(held) = self.environments.get_mut(&report.environment) {
             if converged {
-                held.known = report.there().cloned().collect();
+                held.known.resources = report.there().cloned().collect();
                 held.converged = Some(report.commit.clone());
             }
-            held.known.extend(report.leftovers.iter().cloned());
+            held.known.leftovers.clone_from(&report.leftovers);
         }
         self.want(&report.commit, &Context::Environment(report.environment.clone()), status, now);
     }

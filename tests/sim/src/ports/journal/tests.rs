@@ -194,7 +194,7 @@ async fn a_run_its_status_and_what_is_known_are_recorded_together() {
     journal.run_finished(run, &good, &good.status()).await.unwrap();
     assert!(site.store.runs()[0].finished.unwrap().1);
     let known = journal.known(&environment()).await.unwrap();
-    assert_eq!(known.iter().map(ResourceId::short).collect::<Vec<_>>(), ["Host/nas"]);
+    assert_eq!(known.resources.iter().map(ResourceId::short).collect::<Vec<_>>(), ["Host/nas"]);
     let found = journal.status(&commit('a'), &core()).await.unwrap().unwrap();
     assert_eq!(found.state, StatusState::Success);
     let run = journal.run_started(&commit('a'), &plan()).await.unwrap();
