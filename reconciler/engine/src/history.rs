@@ -76,7 +76,7 @@ impl Watcher {
                 },
             };
             info!(environment = %environment, commit = commit.short(), "the last commit that was begun is looked after");
-            let begun = self.begun_in(&environment).await?;
+            let begun = self.engine.journal.begun(&environment).await?.into_iter().collect();
             self.converge(&environment, Wanted { commit, desired: Arc::new(desired), begun });
         }
         Ok(())

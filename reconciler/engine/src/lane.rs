@@ -23,8 +23,8 @@ use crate::turn::{Ended, Turn};
 pub struct Wanted {
     pub commit: CommitId,
     pub desired: Arc<Desired>,
-    /// What had been begun in the environment when this was decided. A commit that was begun since is another
-    /// process's doing.
+    /// What had been begun last in the environment when this was decided, and what it may leave behind. Another commit
+    /// that was begun since is another process's doing.
     pub begun: BTreeSet<CommitId>,
 }
 

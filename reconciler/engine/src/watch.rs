@@ -224,6 +224,7 @@ impl Watcher {
         let context = Context::Environment(environment.clone());
         let kept = last_converged(&self.engine, environment).await?;
         desired.first = kept.is_none();
+        let last = self.engine.journal.begun(environment).await?;
         let begun = self.begun_in(environment).await?;
         let back = self.goes_back_from(commit, kept.as_ref(), &begun, rewind).await?;
         if let Some((from, what)) = back {
@@ -237,6 +238,7 @@ impl Watcher {
         let status =
             Status::new(StatusState::Pending, format!("converging {}", count(own(&desired), "resource")));
         self.set(commit, &context, &status).await?;
+        let begun = begun.into_iter().filter(|begun| rewind.contains(begun)).chain(last).collect();
         self.converge(environment, Wanted { commit: commit.clone(), desired: Arc::new(desired), begun });
         Ok(())
     }

@@ -218,14 +218,8 @@ fn engine(
     journal: &Arc<SimJournal>,
     scrubber: &Scrubber,
 ) -> Engine {
-    let noted = NotedJournal {
-        mirror: home.machines[machine].mirror.clone(),
-        store: home.journal.clone(),
-        inner: journal.clone(),
-        checks: home.checks.clone(),
-        truth: truth.clone(),
-        process,
-    };
+    let noted =
+        NotedJournal { inner: journal.clone(), checks: home.checks.clone(), truth: truth.clone(), process };
     let mut told: Arc<dyn Journal> = Arc::new(noted);
     if rig.scrubs && rig.cleans {
         told = Arc::new(ScrubbedJournal::new(told, scrubber.clone()));

@@ -16,29 +16,23 @@ use tracing::field::{Field, Visit};
 use tracing::span;
 
 use crate::checks::Checks;
-use crate::ports::journal::Store;
-use crate::ports::repository::Mirror;
 use crate::truth::Truth;
 use crate::wire::Wire;
 
 /// So many deaths while it was read, and a commit is not read any more.
 const DEADLY: u32 = 2;
 
+/// Whether a first run leaves what no manifest declares, and tells of it.
+pub(crate) fn is_first(notices: &BTreeSet<String>) -> bool {
+    notices.iter().any(|notice| notice.contains("a first run removes nothing"))
+}
+
 /// A journal that tells the checks what goes into it.
 pub(crate) struct NotedJournal {
     pub(crate) inner: Arc<dyn Journal>,
     pub(crate) checks: Checks,
     pub(crate) truth: Truth,
-    pub(crate) mirror: Mirror,
-    pub(crate) store: Store,
     pub(crate) process: u8,
-}
-
-impl NotedJournal {
-    /// Whether this machine knows of no commit that an environment converged to.
-    fn is_first(&self, environment: &EnvironmentName) -> bool {
-        !self.mirror.kept().contains_key(environment) && self.store.converged(environment).is_none()
-    }
 }
 
 impl Journal for NotedJournal {
@@ -53,7 +47,6 @@ impl Journal for NotedJournal {
             // Where that fails, no lane gets the commit.
             if let (Context::Environment(environment), StatusState::Pending) = (context, status.state) {
                 self.checks.taken(self.truth.now(), self.process, environment, commit);
-                self.truth.taken(self.process, commit, environment, self.is_first(environment));
             }
             Ok(())
         })
@@ -149,7 +142,7 @@ impl Journal for NotedJournal {
         Box::pin(async move {
             let run = self.inner.run_started(commit, plan).await?;
             self.checks.run_started(self.process, commit, plan);
-            self.truth.run_started(self.process, &plan.environment);
+            self.truth.run_started(self.process, commit, &plan.environment, is_first(&plan.notices));
             Ok(run)
         })
     }

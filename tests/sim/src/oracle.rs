@@ -113,8 +113,11 @@ fn differences(disturbed: &Outcome, undisturbed: &Outcome, case: &Case) -> Vec<S
     let tasks_fail = late.iter().any(|kind| disturbed.faults.contains_key(kind));
     for ((port, key), (made, gone)) in &disturbed.lives {
         // What is retired by its old name goes only where the new one was not written down before.
-        let renamed = matches!(port, Port::Proxmox | Port::Hosts) && renames(case);
-        if tasks_fail || renamed || is_meddled(disturbed, *port, key) {
+        let renamed = *port == Port::Proxmox && renames(case);
+        // How many go at once is what the brake is about, and that changes with everything that somebody else takes away.
+        let meddled = disturbed.meddled.iter().any(|(of, _)| of == port) || is_meddled(disturbed, *port, key);
+        // A machine comes and goes with its guest.
+        if tasks_fail || renamed || meddled || *port == Port::Hosts {
             continue;
         }
         let (made_there, gone_there) =

@@ -1,9 +1,8 @@
 //! What comes after a world has converged: the quiet hour, and in some seeds a lost journal or an outage.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use holdfast_core::ident::{CommitId, EnvironmentName};
+use holdfast_core::ident::EnvironmentName;
 use holdfast_core::plan::Action;
 use holdfast_core::report::{Context, StatusState};
 
@@ -47,24 +46,24 @@ pub(crate) async fn quiet_hour(stage: &mut Stage) {
     let breach = (!moved.is_empty()).then(|| format!("writes in a quiet hour: {}", moved.join(", ")));
     let now = stage.home.wire.now();
     stage.home.checks.find(Invariant::Converges, now, breach);
-    stage.home.checks.statuses_end(now, &forgotten(stage));
+    let known = stage.tip().filter(|_| are_forgotten(stage));
+    stage.home.checks.statuses_end(now, known);
     poison(stage);
 }
 
-/// The commits of which nobody knows any more: the journal was lost, and the branch did not have them then.
-fn forgotten(stage: &Stage) -> BTreeSet<CommitId> {
+/// Whether nobody knows of older commits any more: the journal was lost, and the branch did not have them then.
+fn are_forgotten(stage: &Stage) -> bool {
     let fired = stage.home.wire.fired();
     let any = |kinds: &[FaultKind]| kinds.iter().any(|kind| fired.contains_key(kind));
-    let lost = any(&[FaultKind::JournalLost, FaultKind::Torn]);
-    let elsewhere = any(&[FaultKind::Rewind, FaultKind::Rewritten, FaultKind::RefGone]);
-    let Some(tip) = stage.tip().filter(|_| lost && elsewhere) else { return BTreeSet::new() };
-    stage.pushed.values().filter(|commit| *commit != tip).cloned().collect()
+    any(&[FaultKind::JournalLost, FaultKind::Torn])
+        && any(&[FaultKind::Rewind, FaultKind::Rewritten, FaultKind::RefGone])
 }
 
 /// A bad commit has its failure, unless a newer one came before anybody read it.
 fn poison(stage: &Stage) {
     let now = stage.home.wire.now();
-    for (at, commit) in &stage.pushed {
+    let all = stage.pushed.iter().filter(|(_, commit)| !are_forgotten(stage) || Some(*commit) == stage.tip());
+    for (at, commit) in all {
         let body = &stage.workload.pushes[*at].body;
         if matches!(body, Body::Site(_)) {
             continue;
@@ -162,6 +161,11 @@ async fn blocks_only_what_needs_it(stage: &mut Stage, mut sketch: Sketch, away: 
     stage.until(stage.home.wire.now() + Duration::from_hours(1)).await;
     let Some(tip) = stage.tip().cloned() else { return };
     let Some(desired) = stage.truth.desired(&tip, &environment) else { return };
+    // The branch is at what was rewritten still: nothing of it is carried out.
+    let status = stage.home.checks.shown(&tip, &Context::Environment(environment.clone()));
+    if status.is_some_and(|status| status.description.contains("does not descend from")) {
+        return;
+    }
     // The truth knows no outage.
     let plan = stage.truth.plan(&environment, &desired).await;
     let item = plan.items.iter().find(|item| (&item.id.kind, &item.id.name) == (&changed.0, &changed.1));

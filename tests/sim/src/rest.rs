@@ -55,7 +55,7 @@ pub(crate) async fn comes_to_rest(
         // "If they are really gone, push a commit."
         if stage.home.wire.now() >= from + PATIENCE
             && !asked_for
-            && !only_drifts(&last)
+            && (!only_drifts(&last) || stage.home.wire.now() >= from + PATIENCE * 2)
             && let Some(mut sketch) = stage.newest_sketch().cloned()
         {
             let stranded = stage.stranded();
@@ -128,7 +128,9 @@ async fn why_not_at_rest(
             return Some(format!("{environment} has no status"));
         };
         let expectation = expected.get(&environment).cloned().unwrap_or_default();
-        let why = unlike(stage, &tip, &environment, &status, &expectation, (meddled, lied)).await;
+        let why =
+            unlike(stage, &tip, &environment, &status, &expectation, (meddled, lied, !fired.is_empty()))
+                .await;
         if why.is_some() {
             return why;
         }
@@ -137,14 +139,14 @@ async fn why_not_at_rest(
 }
 
 /// What is wrong with how an environment stands, or with what is told of it. `meddled`: somebody else changed things;
-/// `lied`: a list was not whole.
+/// `lied`: a list was not whole; `disturbed`: anything at all went wrong.
 async fn unlike(
     stage: &Stage,
     tip: &CommitId,
     environment: &EnvironmentName,
     status: &Status,
     expectation: &Expectation,
-    (meddled, lied): (bool, bool),
+    (meddled, lied, disturbed): (bool, bool, bool),
 ) -> Option<String> {
     if status.state == StatusState::Pending {
         return Some(format!("{environment} is pending"));
@@ -166,9 +168,11 @@ async fn unlike(
         Standing::Held(held) if held.iter().any(|line| line.contains("drifts back")) => false,
         // What drifts after a success is told elsewhere: the commit keeps it.
         Standing::Held(_) if meddled || lied => status.state != StatusState::Pending,
-        // An error that was told first stays, until the commit is seen converged.
+        // An error that was told first stays, until the commit is seen converged. Of commits that were carried out in part
+        // there may be more to remove than of any that was carried out.
         Standing::Held(held) => {
-            is_held(held) && matches!(status.state, StatusState::Failure | StatusState::Error)
+            let braked = disturbed && held.iter().any(|line| line.contains("would be removed in one commit"));
+            (braked || is_held(held)) && matches!(status.state, StatusState::Failure | StatusState::Error)
         }
         // Who started a guest before it had its address has to start it again.
         Standing::Moving(lines) if meddled && lines.iter().all(|line| line.contains("connecting to")) => {

@@ -17,6 +17,7 @@ use holdfast_engine::{Engine, Limits};
 use crate::checks::Invariant;
 use crate::home::{Home, kinds, site, stamp_key};
 use crate::model::Time;
+use crate::noted::is_first;
 use crate::ports::clock::SimHalt;
 use crate::ports::journal::SimJournal;
 use crate::ports::manifests::SimManifests;
@@ -191,17 +192,18 @@ impl Truth {
         standing
     }
 
-    /// A commit is handed to a lane; `first`: its machine knows of no commit that the environment converged to before.
-    pub(crate) fn taken(&self, process: u8, commit: &CommitId, environment: &EnvironmentName, first: bool) {
-        let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        // It stays the first for as long as its lane has it.
-        runs.first.entry((process, environment.clone(), commit.clone())).or_insert(first);
-    }
-
-    pub(crate) fn run_started(&self, process: u8, environment: &EnvironmentName) {
+    /// A run begins; `first`: it leaves what no manifest declares, and tells of it.
+    pub(crate) fn run_started(
+        &self,
+        process: u8,
+        commit: &CommitId,
+        environment: &EnvironmentName,
+        first: bool,
+    ) {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.home.wire.now();
         runs.began.insert((process, environment.clone()), now);
+        runs.first.insert((process, environment.clone(), commit.clone()), first);
     }
 
     /// A run says that it was seen to match: it must have, at some moment since the run began. Where nobody else
@@ -210,10 +212,12 @@ impl Truth {
         let Report { environment, commit, .. } = report;
         let now = self.home.wire.now();
         let (began, first) = {
-            let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+            let first = runs.first.entry((process, environment.clone(), commit.clone())).or_default();
+            *first |= is_first(&report.notices);
+            let first = *first;
             let key = (process, environment.clone());
-            let first = runs.first.get(&(process, environment.clone(), commit.clone()));
-            (runs.began.get(&key).copied().unwrap_or_default(), first.copied().unwrap_or_default())
+            (runs.began.get(&key).copied().unwrap_or_default(), first)
         };
         let Some(desired) = self.home.checks.desired(commit, environment) else {
             self.home.checks.find(

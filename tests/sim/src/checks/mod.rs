@@ -185,10 +185,10 @@ impl Checks {
         }
     }
 
-    /// The statuses that stand at the end, but for commits that nobody can remember.
-    pub(crate) fn statuses_end(&self, at: Time, forgotten: &BTreeSet<CommitId>) {
+    /// The statuses that stand at the end; of one commit alone where nobody can remember the others.
+    pub(crate) fn statuses_end(&self, at: Time, only: Option<&CommitId>) {
         let mut book = self.book();
-        for finding in book.statuses.end(forgotten) {
+        for finding in book.statuses.end(only) {
             book.find(Invariant::Statuses, at, finding);
         }
     }

@@ -95,11 +95,6 @@ impl Store {
         self.read(Tables::runs)
     }
 
-    /// The last commit that an environment converged to.
-    pub(crate) fn converged(&self, environment: &EnvironmentName) -> Option<CommitId> {
-        self.read(|tables| tables.converged(environment))
-    }
-
     /// What is wanted on each commit, and how far the forge has it.
     pub fn statuses(&self) -> BTreeMap<(CommitId, Context), Row> {
         self.read(Tables::statuses)
