@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use holdfast_core::desired::Desired;
 use holdfast_core::ident::{CommitId, KindName, ResourceId};
+use holdfast_core::plan::Plan;
 use holdfast_core::report::{Outcome, Report};
 use tokio::time::Instant;
 
@@ -22,14 +23,12 @@ const LONGEST: Duration = Duration::from_hours(24);
 /// What earlier runs left behind.
 #[derive(Debug, Default)]
 pub struct Past {
-    /// The resources of the last converged run.
-    known: BTreeSet<ResourceId>,
+    /// What is there, as far as anybody knows.
+    known: Known,
     /// For which hold of the lease and which commit all this is remembered.
     pub(crate) of: Option<(Epoch, CommitId)>,
     /// What was removed for the present commit, or was about to be.
     pub(crate) removed: BTreeSet<ResourceId>,
-    /// What no manifest declares any more, and what may be there still.
-    leaving: BTreeSet<ResourceId>,
     /// Kinds of which nothing was left, and the commit at which that was found first.
     emptied: BTreeMap<KindName, CommitId>,
     /// When drift of a resource was corrected, the last times.
@@ -43,8 +42,8 @@ pub(crate) fn past_of(past: &Mutex<Past>) -> MutexGuard<'_, Past> {
 
 impl Past {
     /// Where the last converged run is known.
-    pub fn new(known: BTreeSet<ResourceId>) -> Self {
-        Self { known, ..Self::default() }
+    pub fn new(resources: BTreeSet<ResourceId>) -> Self {
+        Self { known: Known { resources, ..Known::default() }, ..Self::default() }
     }
 
     /// A new commit begins.
@@ -54,22 +53,25 @@ impl Past {
 
     /// Takes over what the journal remembers: another process may have had the environment meanwhile.
     pub(crate) fn recall(&mut self, of: (Epoch, CommitId), known: Known, removed: BTreeSet<ResourceId>) {
-        (self.of, self.known) = (Some(of), known.resources);
-        self.leaving = known.leftovers.union(&removed).cloned().collect();
-        self.removed = removed;
+        (self.of, self.known, self.removed) = (Some(of), known, removed);
     }
 
-    /// Notes what is about to be removed: it counts for the brake, and nobody is astonished if it is gone.
+    /// Notes what a run may make, whatever becomes of it.
+    pub(crate) fn begins(&mut self, plan: &Plan) {
+        self.known.begins(plan);
+    }
+
+    /// Notes what is about to be removed: it counts for the brake.
     pub(crate) fn removing(&mut self, id: &ResourceId) {
-        self.known.remove(id);
+        self.known.removes(id);
         self.removed.insert(id.clone());
-        self.leaving.insert(id.clone());
     }
 
-    /// What may be there, as far as anybody knows. What was on its way out and is wanted again may be missing.
+    /// What may be there, as far as anybody knows. What may be and is wanted may be missing as well.
     pub(crate) fn known(&self, desired: &Desired) -> BTreeSet<ResourceId> {
-        let leaving = self.leaving.iter().filter(|id| !desired.resources.contains_key(*id));
-        self.known.iter().chain(leaving).cloned().collect()
+        let Known { resources, maybe_there } = &self.known;
+        let maybe_there = maybe_there.iter().filter(|id| !desired.resources.contains_key(*id));
+        resources.iter().chain(maybe_there).cloned().collect()
     }
 
     /// Notes of which kinds nothing was left, for the run of a commit.
@@ -89,11 +91,10 @@ impl Past {
 
     /// Notes how a run ended. `drift`: the environment had converged to this commit before.
     pub(crate) fn ended(&mut self, report: &Report, drift: bool, interval: Duration, now: Instant) {
+        self.known.ends(report);
         if report.converged() {
-            self.known = report.there().cloned().collect();
             self.emptied.clear();
         }
-        self.leaving.clone_from(&report.leftovers);
         if !drift {
             return;
         }
@@ -163,7 +164,7 @@ mod tests {
             outcomes: BTreeMap::from([(id(name), Outcome::Applied(vec!["put 1".to_owned()]))]),
             unseen: BTreeMap::new(),
             notices: BTreeSet::new(),
-            leftovers: BTreeSet::new(),
+            maybe_there: BTreeSet::new(),
         }
     }
 

@@ -198,8 +198,31 @@ pub enum Lease {
 pub struct Known {
     /// The resources that the last converged run found or made, but for what was begun to be removed since.
     pub resources: BTreeSet<ResourceId>,
-    /// What no manifest declared any more in the last run that came to its end, and what was there still, or may be.
-    pub leftovers: BTreeSet<ResourceId>,
+    /// What may be there beside that: what runs planned since, and what the last one that came to its end found too much
+    /// or could not settle.
+    pub maybe_there: BTreeSet<ResourceId>,
+}
+
+impl Known {
+    /// A run begins: what it may make.
+    pub fn begins(&mut self, plan: &Plan) {
+        let new = plan.items.iter().map(|item| &item.id).filter(|id| !self.resources.contains(*id));
+        self.maybe_there.extend(new.cloned());
+    }
+
+    /// Something is about to be removed: nobody is astonished if it is gone.
+    pub fn removes(&mut self, id: &ResourceId) {
+        self.resources.remove(id);
+        self.maybe_there.insert(id.clone());
+    }
+
+    /// A run came to its end.
+    pub fn ends(&mut self, report: &Report) {
+        if report.converged() {
+            self.resources = report.there().cloned().collect();
+        }
+        self.maybe_there.clone_from(&report.maybe_there);
+    }
 }
 
 /// How often an environment changed hands.

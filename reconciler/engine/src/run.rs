@@ -72,7 +72,7 @@ pub enum End {
 /// Where the journal cannot be written: a run that nobody could account for is not begun.
 #[tracing::instrument(name = "run", skip_all, fields(environment = %job.environment, commit = job.commit.short()))]
 pub async fn run(engine: &Engine, job: &Job, stop: &CancellationToken) -> Result<End, JournalError> {
-    let Job { environment, commit, desired, epoch, why, drift: _, past: _ } = job;
+    let Job { environment, commit, desired, epoch, why, drift: _, past } = job;
     let world = World::new(engine, environment, desired, Some(*epoch));
     let mut tally = Tally::default();
     let mut journal_entry = None;
@@ -88,7 +88,9 @@ pub async fn run(engine: &Engine, job: &Job, stop: &CancellationToken) -> Result
         let run = if let Some(run) = journal_entry {
             run
         } else {
-            *journal_entry.insert(engine.journal.run_started(commit, &plan).await?)
+            let run = engine.journal.run_started(commit, &plan).await?;
+            past_of(past).begins(&plan);
+            *journal_entry.insert(run)
         };
         info!(round, todo = plan.items.iter().filter(|item| item.action != Action::Keep).count(), "planned");
         tally.settle(&world, &plan);
@@ -116,11 +118,13 @@ pub async fn run(engine: &Engine, job: &Job, stop: &CancellationToken) -> Result
                 outcomes,
                 unseen: plan.unseen,
                 notices: plan.notices,
-                leftovers: BTreeSet::new(),
+                maybe_there: BTreeSet::new(),
             };
-            let undeclared = report.there().filter(|id| !desired.resources.contains_key(*id)).cloned();
+            let converged = report.converged();
+            let unsure =
+                report.there().filter(|id| !converged || !desired.resources.contains_key(*id)).cloned();
             let orphans = orphans(&job.environment, &engine.kinds, desired, &world.observed());
-            report.leftovers = undeclared.chain(orphans).collect();
+            report.maybe_there = unsure.chain(orphans).collect();
             return Ok(End::Finished { run, report });
         }
     }

@@ -11,7 +11,7 @@ pub(crate) struct Said(BTreeSet<(String, String)>);
 
 impl Said {
     pub(crate) fn tell(&mut self, report: &Report) {
-        let Report { environment, commit, outcomes: _, unseen, notices, leftovers: _ } = report;
+        let Report { environment, commit, outcomes: _, unseen, notices, maybe_there: _ } = report;
         let (at, commit) = (environment, commit.short());
         let mut now = BTreeSet::new();
         let mut is_new = |what: &str, of: &str| {

@@ -5,7 +5,7 @@ CREATE TABLE environments (
     epoch      INTEGER NOT NULL, -- how often it changed hands
     expires_at INTEGER NOT NULL,
     known      TEXT,             -- JSON: the resources of the last converged run
-    leftovers  TEXT,             -- JSON: what the last run found that no manifest declares
+    maybe_there  TEXT,             -- JSON: what may be there beside that
     converged  TEXT              -- the commit of the last converged run
 );
 

@@ -182,7 +182,8 @@ async fn unlike(
             // What a system refuses to do stays to be done.
             let refused = |line: &String| expectation.holds.iter().any(|phrase| line.contains(phrase));
             // A guest that cannot be made is away, and the others of its group stay as they are.
-            let waits = |line: &String| line.contains("reboot") && lines.iter().any(refused);
+            let disrupts = |line: &String| line.contains("reboot") || line.starts_with("Host/");
+            let waits = |line: &String| disrupts(line) && lines.iter().any(refused);
             status.state != StatusState::Pending && lines.iter().all(|line| refused(line) || waits(line))
         }
     };

@@ -50,9 +50,10 @@ pub struct Report {
     /// What a person should know although nothing is done about it: copied marks and the like.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub notices: BTreeSet<String>,
-    /// What no manifest declares any more, and what is there still, or may be.
+    /// What is there, or may be, although nothing says that it converged: what no manifest declares any more, and all that
+    /// a run which did not converge may have made.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub leftovers: BTreeSet<ResourceId>,
+    pub maybe_there: BTreeSet<ResourceId>,
 }
 
 /// What is wrong with one resource, for people.

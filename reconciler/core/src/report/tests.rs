@@ -14,7 +14,7 @@ fn status(outcomes: Vec<(&str, Outcome)>) -> String {
         outcomes: outcomes.into_iter().map(|(name, outcome)| (id(name), outcome)).collect(),
         unseen: BTreeMap::new(),
         notices: BTreeSet::new(),
-        leftovers: BTreeSet::new(),
+        maybe_there: BTreeSet::new(),
     };
     let status = report.status();
     assert!(status.description.chars().count() <= 140, "{}", status.description);
@@ -117,7 +117,7 @@ fn success_says_what_was_out_of_sight() {
         outcomes: BTreeMap::from([(id("Host/a"), Outcome::Unchanged)]),
         unseen: BTreeMap::from([(KindName::fixed("Host"), "one is in the dark".to_owned())]),
         notices: BTreeSet::new(),
-        leftovers: BTreeSet::new(),
+        maybe_there: BTreeSet::new(),
     };
     assert_eq!(
         report.status().description,
@@ -139,7 +139,7 @@ fn every_problem_is_told_worst_first_with_its_ways_out() {
         ]),
         unseen: BTreeMap::new(),
         notices: BTreeSet::new(),
-        leftovers: BTreeSet::new(),
+        maybe_there: BTreeSet::new(),
     };
     let told: Vec<String> = report
         .problems()

@@ -156,6 +156,11 @@ async fn what_was_there_and_cannot_be_seen_is_not_gone() {
         "out of reach: Thing/a: whether it is still there is not known: looking: connection refused"
     );
     assert!(report_of(&engine, job(&[], &nothing)).await.converged(), "of that kind nothing was ever there");
+    // What a run that was broken off may have made is no less known.
+    let past = Arc::new(Mutex::new(Past::default()));
+    let job_of = |wanted: &Desired| Job { past: past.clone(), ..job(&[], wanted) };
+    assert!(!report_of(&engine, job_of(&three("1"))).await.converged());
+    assert!(!report_of(&engine, job_of(&nothing)).await.converged());
     // Where it can be seen again, it goes like all others.
     world.attic().outage = None;
     let report = report_of(&engine, job(&["a"], &three("1"))).await;

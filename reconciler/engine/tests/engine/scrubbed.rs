@@ -51,7 +51,7 @@ fn report(why: &str) -> Report {
         ]),
         unseen: BTreeMap::new(),
         notices: BTreeSet::from([format!("it warned: {why}")]),
-        leftovers: BTreeSet::new(),
+        maybe_there: BTreeSet::new(),
     }
 }
 

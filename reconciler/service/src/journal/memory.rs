@@ -17,15 +17,15 @@ pub(super) async fn known(
     environment: &EnvironmentName,
 ) -> Result<Known, sqlx::Error> {
     let row: Option<(Option<String>, Option<String>)> =
-        sqlx::query_as("SELECT known, leftovers FROM environments WHERE name = $1")
+        sqlx::query_as("SELECT known, maybe_there FROM environments WHERE name = $1")
             .bind(environment.as_str())
             .fetch_optional(executor)
             .await?;
-    let (known, leftovers) = row.unwrap_or_default();
+    let (known, maybe_there) = row.unwrap_or_default();
     // What cannot be read is what nobody knows.
     let of =
         |json: Option<String>| json.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default();
-    Ok(Known { resources: of(known), leftovers: of(leftovers) })
+    Ok(Known { resources: of(known), maybe_there: of(maybe_there) })
 }
 
 pub(super) async fn note_known(
@@ -34,9 +34,9 @@ pub(super) async fn note_known(
     known: &Known,
 ) -> Result<(), sqlx::Error> {
     let json = |ids: &BTreeSet<ResourceId>| serde_json::to_string(ids).expect("ids are plain data");
-    sqlx::query("UPDATE environments SET known = $1, leftovers = $2 WHERE name = $3")
+    sqlx::query("UPDATE environments SET known = $1, maybe_there = $2 WHERE name = $3")
         .bind(json(&known.resources))
-        .bind(json(&known.leftovers))
+        .bind(json(&known.maybe_there))
         .bind(environment.as_str())
         .execute(connection)
         .await?;
@@ -96,9 +96,8 @@ impl Sqlite {
             .execute(transaction.connection())
             .await?;
         let mut known = known(transaction.connection(), &id.environment).await?;
-        if known.resources.remove(id) {
-            note_known(transaction.connection(), &id.environment, &known).await?;
-        }
+        known.removes(id);
+        note_known(transaction.connection(), &id.environment, &known).await?;
         transaction.commit().await
     }
 

@@ -253,17 +253,7 @@ impl Journal for Sqlite {
         plan: &'a Plan,
     ) -> BoxFuture<'a, Result<RunId, JournalError>> {
         Box::pin(async move {
-            let plan_json = history::of_plan(plan);
-            let id: i64 = sqlx::query_scalar(
-                "INSERT INTO runs (environment, commit_id, started_at, plan) VALUES ($1, $2, $3, $4) RETURNING id",
-            )
-            .bind(plan.environment.as_str())
-            .bind(commit.as_str())
-            .bind(now())
-            .bind(plan_json)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(failed("recording a run"))?;
+            let id = self.start(commit, plan).await.map_err(failed("recording a run"))?;
             Ok(RunId(id))
         })
     }
@@ -283,6 +273,28 @@ impl Journal for Sqlite {
 }
 
 impl Sqlite {
+    /// The beginning of a run, and what it may make.
+    async fn start(&self, commit: &CommitId, plan: &Plan) -> Result<i64, sqlx::Error> {
+        let mut transaction = self.begin().await?;
+        let id: i64 = sqlx::query_scalar(
+            "INSERT INTO runs (environment, commit_id, started_at, plan) VALUES ($1, $2, $3, $4) RETURNING id",
+        )
+        .bind(plan.environment.as_str())
+        .bind(commit.as_str())
+        .bind(now())
+        .bind(history::of_plan(plan))
+        .fetch_one(transaction.connection())
+        .await?;
+        let mut known = memory::known(transaction.connection(), &plan.environment).await?;
+        let before = known.maybe_there.len();
+        known.begins(plan);
+        if known.maybe_there.len() > before {
+            memory::note_known(transaction.connection(), &plan.environment, &known).await?;
+        }
+        transaction.commit().await?;
+        Ok(id)
+    }
+
     /// The end of a run and the status that follows from it, in one transaction; and the history is trimmed.
     async fn finish(&self, run: RunId, report: &Report, status: &Status) -> Result<(), sqlx::Error> {
         let context = Context::Environment(report.environment.clone());
@@ -300,9 +312,8 @@ impl Sqlite {
             .execute(transaction.connection())
             .await?;
         let mut known = memory::known(transaction.connection(), &report.environment).await?;
-        known.leftovers.clone_from(&report.leftovers);
+        known.ends(report);
         if report.converged() {
-            known.resources = report.there().cloned().collect();
             memory::note_converged(transaction.connection(), &report.environment, &report.commit).await?;
         }
         memory::note_known(transaction.connection(), &report.environment, &known).await?;

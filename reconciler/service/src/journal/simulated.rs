@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use holdfast_core::plan::{Action, Item};
 use holdfast_core::report::{Outcome, StatusState};
 use holdfast_forge::PostError;
 use holdfast_forge::ports::Rows;
@@ -66,9 +67,9 @@ fn report(chance: &mut SmallRng) -> Report {
         (id, pick(chance, &outcomes))
     });
     let outcomes: BTreeMap<ResourceId, Outcome> = outcomes.collect();
-    let leftovers = outcomes.keys().take(chance.random_range(0..2)).cloned().collect();
+    let maybe_there = outcomes.keys().take(chance.random_range(0..2)).cloned().collect();
     let commit = commit(chance);
-    Report { environment, commit, outcomes, unseen: BTreeMap::new(), notices: BTreeSet::new(), leftovers }
+    Report { environment, commit, outcomes, unseen: BTreeMap::new(), notices: BTreeSet::new(), maybe_there }
 }
 
 /// The first epoch of each environment.
@@ -99,14 +100,18 @@ async fn one(journal: &(impl Journal + Rows), chance: &mut SmallRng, firsts: &mu
         6 => format!("{:?}", journal.attempt_ended(&commit).await.is_ok()),
         7 => {
             let report = report(chance);
+            let id = format!("Host/n{}", chance.random_range(0..4));
+            let id = ResourceId::parse_in(&report.environment, &id).unwrap();
             let plan = Plan {
                 environment: report.environment.clone(),
-                items: Vec::new(),
+                items: vec![Item { id, action: Action::Keep }],
                 notices: BTreeSet::new(),
                 unseen: BTreeMap::new(),
             };
             let run = journal.run_started(&report.commit, &plan).await.unwrap();
-            journal.run_finished(run, &report, &report.status()).await.unwrap();
+            if chance.random_bool(0.7) {
+                journal.run_finished(run, &report, &report.status()).await.unwrap();
+            }
             let known = journal.known(&report.environment).await.unwrap();
             format!("{run:?} {known:?} {:?}", journal.begun(&environment).await.unwrap())
         }

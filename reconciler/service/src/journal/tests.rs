@@ -144,7 +144,7 @@ async fn of_a_plan_and_a_report_no_file_is_kept_and_nothing_without_bounds() {
         outcomes: (0..1_000).map(|n| (id(n), failed.clone())).collect(),
         unseen: BTreeMap::new(),
         notices: BTreeSet::new(),
-        leftovers: BTreeSet::new(),
+        maybe_there: BTreeSet::new(),
     };
     let run = journal.run_started(&commit('a'), &plan(Vec::new())).await.unwrap();
     journal.run_finished(run, &report, &report.status()).await.unwrap();
@@ -320,7 +320,7 @@ async fn a_run_and_its_status_are_recorded_together() {
         outcomes: BTreeMap::from([(id, Outcome::Unchanged)]),
         unseen: BTreeMap::new(),
         notices: BTreeSet::new(),
-        leftovers: BTreeSet::new(),
+        maybe_there: BTreeSet::new(),
     };
     journal.run_finished(run, &report, &report.status()).await.unwrap();
     let latest = journal.latest().await.unwrap();

@@ -233,8 +233,8 @@ impl Journal for SimJournal {
     ) -> BoxFuture<'a, Result<RunId, JournalError>> {
         self.store.tell(|| history::of_plan(plan));
         let what = format!("run started {} {}", plan.environment, commit.short());
-        let (environment, commit) = (plan.environment.clone(), commit.clone());
-        let start = move |tables: &mut Tables, now| tables.run_started(&commit, &environment, now);
+        let (plan, commit) = (plan.clone(), commit.clone());
+        let start = move |tables: &mut Tables, now| tables.run_started(&commit, &plan, now);
         Box::pin(self.write("recording a run", what, start))
     }
 

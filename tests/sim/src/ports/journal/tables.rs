@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use holdfast_core::ident::{CommitId, EnvironmentName, ResourceId};
+use holdfast_core::plan::Plan;
 use holdfast_core::report::{Context, Report, Status, StatusState};
 use holdfast_engine::ports::{Epoch, Known, Lease, RunId};
 use holdfast_forge::PostError;
@@ -200,7 +201,7 @@ impl Tables {
 
     pub(super) fn removing(&mut self, commit: &CommitId, id: &ResourceId) {
         if let Some(held) = self.environments.get_mut(&id.environment) {
-            held.known.resources.remove(id);
+            held.known.removes(id);
         }
         let (of, ids) =
             self.removals.entry(id.environment.clone()).or_insert((commit.clone(), BTreeSet::new()));
@@ -237,12 +238,11 @@ impl Tables {
         runs.filter(|run| run.environment == *environment).map(|run| run.commit.clone()).next()
     }
 
-    pub(super) fn run_started(
-        &mut self,
-        commit: &CommitId,
-        environment: &EnvironmentName,
-        now: i64,
-    ) -> RunId {
+    pub(super) fn run_started(&mut self, commit: &CommitId, plan: &Plan, now: i64) -> RunId {
+        let environment = &plan.environment;
+        if let Some(held) = self.environments.get_mut(environment) {
+            held.known.begins(plan);
+        }
         let id = self.runs.last_key_value().map_or(1, |(id, _)| id + 1);
         let run =
             Run { environment: environment.clone(), commit: commit.clone(), started_at: now, finished: None };
@@ -258,10 +258,9 @@ impl Tables {
         }
         if let Some(held) = self.environments.get_mut(&report.environment) {
             if converged {
-                held.known.resources = report.there().cloned().collect();
                 held.converged = Some(report.commit.clone());
             }
-            held.known.leftovers.clone_from(&report.leftovers);
+            held.known.ends(report);
         }
         self.want(&report.commit, &Context::Environment(report.environment.clone()), status, now);
     }

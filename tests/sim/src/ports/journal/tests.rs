@@ -68,7 +68,7 @@ fn report(outcomes: Vec<(&str, Outcome)>) -> Report {
         outcomes: outcomes.into_iter().map(|(text, outcome)| (id(text), outcome)).collect(),
         unseen: BTreeMap::new(),
         notices: BTreeSet::new(),
-        leftovers: BTreeSet::new(),
+        maybe_there: BTreeSet::new(),
     }
 }
 

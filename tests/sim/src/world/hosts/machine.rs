@@ -43,7 +43,7 @@ pub struct Computer {
     pub packages: BTreeMap<String, &'static str>,
     pub units: BTreeMap<String, Service>,
     /// Files beside which a script that died left a temporary one.
-    pub leftovers: BTreeSet<String>,
+    pub maybe_there: BTreeSet<String>,
     /// Since when it has been up.
     pub booted: Option<Time>,
     /// Kept, since it is asked for far more often than it changes.
@@ -125,7 +125,7 @@ impl Computer {
             paths: FOLDERS.iter().map(|path| ((*path).to_owned(), folder())).collect(),
             packages: ["bash", "openssh-server", "systemd"].map(|name| (name.to_owned(), "ii")).into(),
             units: BTreeMap::new(),
-            leftovers: BTreeSet::new(),
+            maybe_there: BTreeSet::new(),
             booted: None,
             content: String::new(),
         };
@@ -163,8 +163,8 @@ impl Computer {
 
     /// How many entries a directory has.
     pub(super) fn entries(&self, path: &str) -> usize {
-        let leftovers = self.leftovers.iter().filter(|file| parent(file) == path).count();
-        self.paths.keys().filter(|entry| parent(entry) == path).count() + leftovers
+        let maybe_there = self.maybe_there.iter().filter(|file| parent(file) == path).count();
+        self.paths.keys().filter(|entry| parent(entry) == path).count() + maybe_there
     }
 
     pub(super) fn content(&self) -> &str {
@@ -196,7 +196,7 @@ impl Computer {
                 Node::Link => writeln!(text, "{path}: a link"),
             };
         }
-        for path in &self.leftovers {
+        for path in &self.maybe_there {
             let _ = writeln!(text, "leftover of {path}");
         }
         for (name, status) in &self.packages {

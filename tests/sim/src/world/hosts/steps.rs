@@ -74,7 +74,7 @@ impl Hand<'_> {
             Act::Start { unit, .. } | Act::Restart { unit, .. } => self.up(unit.as_str())?,
             Act::RemoveFile { path, sha256, entry: _ } => {
                 self.as_seen(path.as_str(), Some(sha256))?;
-                self.computer.leftovers.remove(path.as_str());
+                self.computer.maybe_there.remove(path.as_str());
                 self.computer.paths.remove(path.as_str());
             }
             Act::RemoveDirectory { path, entry: _ } => self.remove_directory(path.as_str())?,
@@ -83,7 +83,7 @@ impl Hand<'_> {
             Act::Forget { entries } => {
                 for (part, entry) in entries {
                     if let (Part::File(path), Origin::Intended) = (part, entry.origin) {
-                        self.computer.leftovers.remove(path.as_str());
+                        self.computer.maybe_there.remove(path.as_str());
                     }
                 }
             }
@@ -100,7 +100,7 @@ impl Hand<'_> {
                 }
             }
             Act::WriteFile { file, .. } if self.is_directory(file.path.parent()) => {
-                self.computer.leftovers.insert(file.path.to_string());
+                self.computer.maybe_there.insert(file.path.to_string());
             }
             _ => {}
         }
@@ -171,7 +171,7 @@ impl Hand<'_> {
             return Err(Fault::Failed(format!("the directory {} does not exist", parent(path))));
         }
         let origin = self.as_seen(path, seen)?;
-        self.computer.leftovers.remove(path);
+        self.computer.maybe_there.remove(path);
         let foreign = match self.computer.paths.get(path) {
             Some(Node::File { foreign, .. }) => *foreign,
             _ => None,
