@@ -24,9 +24,18 @@ pub(crate) struct Rolling {
 #[derive(Default)]
 struct State {
     /// The members that are being changed: whatever a look says of them, they may be away in a moment.
-    changing: BTreeSet<ResourceId>,
+    changing: BTreeMap<ResourceId, Grant>,
     /// The members that failed in this run.
     failed: BTreeSet<ResourceId>,
+}
+
+/// Why a member may be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grant {
+    /// It is its turn, until it comes to rest.
+    Turn,
+    /// It was away already. Should it come up in between, it has to wait for its turn.
+    WasAway,
 }
 
 /// Whether a disruptive change of a member may begin.
@@ -47,7 +56,7 @@ impl Rolling {
     /// Asks for a disruptive change of `id`, for every group that it is a member of.
     pub(crate) async fn enter(&self, world: &World<'_>, id: &ResourceId) -> Entry {
         let groups: Vec<&Group> = world.desired.groups_of(id).collect();
-        if groups.is_empty() || has(Defect::NoGroups) || self.state().changing.contains(id) {
+        if groups.is_empty() || has(Defect::NoGroups) || self.state().changing.get(id) == Some(&Grant::Turn) {
             return Entry::Granted;
         }
         for group in &groups {
@@ -61,26 +70,33 @@ impl Rolling {
         let standing = |member: &ResourceId| health.get(member).copied().unwrap_or(Standing::Unseen);
         let is_away =
             |member: &ResourceId| standing(member) != Standing::Well && !has(Defect::GroupFromMemory);
+        let mut grant = Grant::Turn;
         for group in groups {
             let away: Vec<&ResourceId> = {
                 let state = self.state();
                 let others = group.members.iter().filter(|member| *member != id);
-                others.filter(|member| state.changing.contains(*member) || is_away(member)).collect()
+                others.filter(|member| state.changing.contains_key(*member) || is_away(member)).collect()
             };
             // One that was seen to be away does not become more so; one that could not be seen may be well.
-            if standing(id) != Standing::Ill && away.len() + 1 > group.max_unavailable {
-                let moving = away.iter().any(|member| self.state().changing.contains(*member));
+            if away.len() + 1 > group.max_unavailable {
+                if standing(id) == Standing::Ill {
+                    grant = Grant::WasAway;
+                    continue;
+                }
+                let mut state = self.state();
+                state.changing.remove(id);
+                let moving = away.iter().any(|member| state.changing.contains_key(*member));
                 return Entry::Wait { what: its_turn(group, &away), moving };
             }
         }
-        self.state().changing.insert(id.clone());
+        self.state().changing.insert(id.clone(), grant);
         Entry::Granted
     }
 
     /// The member has come to rest: as wanted and healthy, or not.
     pub(crate) fn leave(&self, id: &ResourceId, well: bool) {
         let mut state = self.state();
-        if state.changing.remove(id) && !well {
+        if state.changing.remove(id).is_some() && !well {
             state.failed.insert(id.clone());
         }
     }

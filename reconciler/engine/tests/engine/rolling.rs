@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use holdfast_core::desired::{Desired, Group};
 use holdfast_core::ident::Name;
-use holdfast_core::kind::Owner;
+use holdfast_core::kind::{Owner, TargetError};
 use holdfast_core::plan::Hold;
 use holdfast_core::report::Outcome;
 use holdfast_engine::run::{Why, run};
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::run::{job, report, report_of};
@@ -117,4 +118,27 @@ async fn a_group_that_cannot_be_seen_lets_nobody_in() {
     let report = report(&world, &wanted).await;
     assert!(world.attic().most_down <= 1, "{} at once", world.attic().most_down);
     assert!(!world.attic().writes.is_empty(), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_came_up_before_its_change_waits_for_its_turn_again() {
+    let (world, wanted) = five("reboot-2", 1);
+    {
+        let mut attic = world.attic();
+        for name in ["a", "b"] {
+            attic.down_until.insert(id(name).name, Instant::now() + Duration::from_secs(5));
+        }
+        // Both are down already, so that both may be changed; the first change of one fails.
+        let busy = TargetError::unavailable("rebooting", "too many requests");
+        attic.apply_errors.insert("a".to_owned(), vec![busy; 6]);
+    }
+    let running = tokio::spawn({
+        let world = world.clone();
+        async move { report(&world, &wanted).await }
+    });
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    world.attic().most_down = 0;
+    let report = running.await.unwrap();
+    assert!(report.converged(), "{report:?}");
+    assert_eq!(world.attic().most_down, 1);
 }

@@ -10,7 +10,7 @@ use holdfast_lab::proxmox::Event;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::hosts::{file, leftovers};
+use super::hosts::{file, maybe_there};
 use super::support::{Life, statuses};
 use super::trap::{Trap, When, Write};
 
@@ -144,7 +144,7 @@ fn is_converged(world: World, life: &Life, commit: &str, name: &str) {
         let there = file(home, *vmid, path).unwrap_or_default();
         assert!(there.contains(text), "{name}: {path} of vm {vmid} is {there}");
     }
-    assert_eq!(leftovers(home), Vec::<String>::new(), "{name}");
+    assert_eq!(maybe_there(home), Vec::<String>::new(), "{name}");
     for policy in world.policies {
         assert!(home.vault.policy(policy).is_some(), "{name}: no policy {policy}");
     }

@@ -64,7 +64,7 @@ fn collect(root: &Path, folder: &Path, name: &str, prints: &mut Prints) {
 }
 
 /// Temporary files and locks that Holdfast may have left on any host, by name.
-pub(crate) fn leftovers(home: &Home) -> Vec<String> {
+pub(crate) fn maybe_there(home: &Home) -> Vec<String> {
     let left = |path: &String| {
         let inside = path.split_once(':').map_or("", |(_, inside)| inside);
         let kept = ["var/lib/holdfast/ledger", "var/lib/holdfast/lock"];
