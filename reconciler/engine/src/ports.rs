@@ -25,7 +25,8 @@ pub trait Repository: Send + Sync {
     /// Reads the files of a commit that the mirror has.
     fn tree<'a>(&'a self, commit: &'a CommitId) -> BoxFuture<'a, Result<Tree, TargetError>>;
 
-    /// Whether `old` is an ancestor of `new`, or `new` itself.
+    /// Whether `old` is an ancestor of `new`, or `new` itself. Rejected where the mirror does not have `new`: a history
+    /// that was rewritten does not come back by asking again.
     fn descends<'a>(
         &'a self,
         old: &'a CommitId,

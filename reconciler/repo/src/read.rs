@@ -52,9 +52,7 @@ impl Core {
             ReadError::NoMirror(why) => {
                 TargetError::unavailable(doing, format!("there is no mirror of the repository yet: {why}"))
             }
-            ReadError::NoCommit(commit) => {
-                TargetError::unavailable(doing, format!("the mirror has no commit {}", commit.short()))
-            }
+            ReadError::NoCommit(commit) => TargetError::unavailable(doing, no_commit(&commit)),
             ReadError::Refused(why) => TargetError::rejected(doing, why),
             ReadError::Damaged(why) => {
                 let mut health = self.health();
@@ -97,6 +95,10 @@ pub(crate) fn resolve(repository: &Repository, text: &str) -> Result<CommitId, R
     CommitId::new(commit.id.to_hex().to_string()).map_err(|error| ReadError::Refused(error.to_string()))
 }
 
+fn no_commit(commit: &CommitId) -> String {
+    format!("the mirror has no commit {}", commit.short())
+}
+
 /// The newest commits from `newest` on, itself first.
 pub(crate) fn recent(
     repository: &Repository,
@@ -117,9 +119,13 @@ pub(crate) fn recent(
 }
 
 /// Whether `old` is an ancestor of `new`, or `new` itself. The mirror is never shallow: a commit that it does
-/// not have is in nobody's history.
+/// not have is in nobody's history, and nobody can tell what came before it.
 pub(crate) fn descends(repository: &Repository, old: &CommitId, new: &CommitId) -> Result<bool, ReadError> {
-    let (old, new) = (id(old), find(repository, new)?);
+    let new = find(repository, new).map_err(|error| match error {
+        ReadError::NoCommit(commit) => ReadError::Refused(no_commit(&commit)),
+        other => other,
+    })?;
+    let old = id(old);
     if !repository.has_object(old) {
         return Ok(false);
     }

@@ -140,8 +140,10 @@ impl Journal for NotedJournal {
         plan: &'a Plan,
     ) -> BoxFuture<'a, Result<RunId, JournalError>> {
         Box::pin(async move {
+            // The branch may move while it is recorded.
+            let head = self.checks.head_of(commit);
             let run = self.inner.run_started(commit, plan).await?;
-            self.checks.run_started(self.process, commit, plan);
+            self.checks.run_started(self.process, commit, head, plan);
             self.truth.run_started(self.process, commit, &plan.environment, is_first(&plan.notices));
             Ok(run)
         })

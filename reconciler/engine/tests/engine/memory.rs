@@ -223,8 +223,11 @@ impl Repository for Memory {
     ) -> BoxFuture<'a, Result<bool, TargetError>> {
         let commits = self.commits.lock().expect("no test panics while it holds this");
         let at = |wanted: &CommitId| commits.iter().position(|(commit, _)| commit == wanted);
-        let descends = at(old) <= at(new);
-        Box::pin(async move { Ok(descends) })
+        let descends = match (at(old), at(new)) {
+            (_, None) => Err(TargetError::rejected("comparing commits", "the mirror has no such commit")),
+            (old, new) => Ok(old.is_some() && old <= new),
+        };
+        Box::pin(async move { descends })
     }
     fn keep<'a>(
         &'a self,

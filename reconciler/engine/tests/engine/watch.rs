@@ -171,6 +171,20 @@ async fn a_start_on_an_invalid_commit_goes_on_with_the_one_that_was_begun() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_journal_knows_of_a_history_that_is_gone_stops_nothing() {
+    let pending = Status::new(StatusState::Pending, "converging 1 resource");
+    let context = Context::Environment(environment());
+    let service = Service::start(|memory| {
+        memory.push(commit('a'), &[SITE, ("environments/attic/a.yaml", &thing("one"))]);
+        *memory.begun.lock().unwrap() = Some(commit('f'));
+        memory.statuses.lock().unwrap().push((commit('f'), context, pending));
+    });
+    service.until(&commit('a'), "success: converged").await;
+    service.until(&commit('f'), "error: superseded by aaaaaaa").await;
+    service.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_older_commit_supersedes_no_newer_one() {
     let service = Service::start(|_| {});
     service.push('a', "one");

@@ -62,6 +62,7 @@ async fn a_commit_that_the_mirror_never_saw_is_no_ancestor() {
         error.to_string(),
         format!("comparing commits {} and 1111111: the mirror has no commit 1111111", head.short())
     );
+    assert!(!error.is_unavailable(), "asking again does not bring it back");
 }
 
 #[tokio::test]

@@ -70,14 +70,22 @@ impl Facts {
         *newest = (*newest).max(epoch);
     }
 
-    pub(crate) fn run_started(&mut self, process: u8, commit: &CommitId, environment: &EnvironmentName) {
+    pub(crate) fn run_started(
+        &mut self,
+        process: u8,
+        commit: &CommitId,
+        head: u64,
+        environment: &EnvironmentName,
+    ) {
         self.running.insert((process, environment.clone()), commit.clone());
         // Begun is what may write: who has lost the lease, or is a commit behind, begins nothing.
-        let order = |commit: &CommitId| self.heads.get(commit).copied().unwrap_or_default();
-        let order = order(commit);
-        if self.begun.get(environment).is_none_or(|(_, begun)| *begun <= order) {
-            self.begun.insert(environment.clone(), (commit.clone(), order));
+        if self.begun.get(environment).is_none_or(|(_, begun)| *begun <= head) {
+            self.begun.insert(environment.clone(), (commit.clone(), head));
         }
+    }
+
+    pub(crate) fn head_of(&self, commit: &CommitId) -> u64 {
+        self.heads.get(commit).copied().unwrap_or_default()
     }
 
     pub(crate) fn run_finished(&mut self, report: &Report) {

@@ -202,8 +202,13 @@ impl Checks {
         self.book().facts.leased(process, environment, epoch);
     }
 
-    pub(crate) fn run_started(&self, process: u8, commit: &CommitId, plan: &Plan) {
-        self.book().facts.run_started(process, commit, &plan.environment);
+    /// The how manieth head a commit is.
+    pub(crate) fn head_of(&self, commit: &CommitId) -> u64 {
+        self.book().facts.head_of(commit)
+    }
+
+    pub(crate) fn run_started(&self, process: u8, commit: &CommitId, head: u64, plan: &Plan) {
+        self.book().facts.run_started(process, commit, head, &plan.environment);
     }
 
     pub(crate) fn run_finished(&self, report: &Report) {

@@ -34,10 +34,10 @@ mod tests {
         let web = object("home/core/VaultPolicy/web@web", "web", "a");
         let write = |world: &World| world.write("web", How::Write, &[], Some(("web", &web))).check(effect);
         assert_eq!(write(&world), Finding::Holds);
-        world.0.run_started(1, &commit('a'), &environment());
+        world.0.run_started(1, &commit('a'), world.0.head_of(&commit('a')), &environment());
         assert!(matches!(write(&world), Finding::Breach(_)));
         world.0.head(&commit('a'));
-        world.0.run_started(1, &commit('a'), &environment());
+        world.0.run_started(1, &commit('a'), world.0.head_of(&commit('a')), &environment());
         assert_eq!(write(&world), Finding::Holds, "it was pushed again");
     }
 }

@@ -74,7 +74,7 @@ impl World {
         facts.head(&commit('a'));
         facts.head(&commit('b'));
         facts.leased(1, &environment(), Epoch(1));
-        facts.run_started(1, &commit('b'), &environment());
+        facts.run_started(1, &commit('b'), facts.head_of(&commit('b')), &environment());
         Self(facts)
     }
 

@@ -33,6 +33,7 @@ const MANAGED_AS: &str = "is managed as";
 const ANOTHER: &str = "another object than the one";
 const PANICKED: &str = "planning it panicked";
 const ELSEWHERE: &str = "in its own environment";
+const BLOCKED: &str = "blocked by ";
 const ALL: [&str; 10] = [
     SHRINKS,
     RENUMBERED,
@@ -109,7 +110,7 @@ fn wait_for_others(sketch: &Sketch, expectations: &mut BTreeMap<EnvironmentName,
             && let Some(expectation) = expectations.get_mut(name)
         {
             expectation.may_converge |= expectation.converges();
-            expectation.holds.insert(ELSEWHERE);
+            expectation.holds.extend([ELSEWHERE, BLOCKED]);
         }
     }
 }

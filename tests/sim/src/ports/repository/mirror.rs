@@ -74,7 +74,8 @@ impl Local {
         })
     }
 
-    /// The mirror is never shallow: a commit that it does not have is in nobody's history.
+    /// The mirror is never shallow: a commit that it does not have is in nobody's history, and asking again does not bring
+    /// it back.
     pub(super) fn descends(
         &mut self,
         history: &History,
@@ -82,6 +83,9 @@ impl Local {
         new: &CommitId,
     ) -> Result<bool, TargetError> {
         let doing = format!("comparing commits {} and {}", old.short(), new.short());
+        if self.exists && !self.lost.contains(new) && !self.objects.contains(new) {
+            return Err(TargetError::rejected(doing, format!("the mirror has no commit {}", new.short())));
+        }
         self.find(history, &doing, new)?;
         if !self.objects.contains(old) {
             return Ok(false);
