@@ -117,7 +117,7 @@ fn differences(disturbed: &Outcome, undisturbed: &Outcome, case: &Case) -> Vec<S
         // How many go at once is what the brake is about, and that changes with everything that somebody else takes away.
         let meddled = disturbed.meddled.iter().any(|(of, _)| of == port) || is_meddled(disturbed, *port, key);
         // A machine comes and goes with its guest.
-        if tasks_fail || renamed || meddled || *port == Port::Hosts {
+        if tasks_fail || renamed || meddled || disturbed.overtaken || *port == Port::Hosts {
             continue;
         }
         let (made_there, gone_there) =

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdfast_core::ident::EnvironmentName;
+use holdfast_core::report::Context;
 
 use crate::checks::{Breach, Invariant};
 use crate::events::{self, Event};
@@ -132,6 +133,8 @@ pub struct Outcome {
     pub objects: BTreeMap<Port, Arc<BTreeMap<String, Object>>>,
     pub(crate) lives: BTreeMap<(Port, String), (u64, u64)>,
     pub(crate) meddled: BTreeSet<(Port, String)>,
+    /// Whether a commit was overtaken: what it would have made and removed never came about.
+    pub(crate) overtaken: bool,
     /// The environments that are in their first run still, which removes nothing.
     pub(crate) first: BTreeSet<EnvironmentName>,
     /// How each environment stood at the end.
@@ -224,6 +227,17 @@ async fn run_here(case: &Case) -> Outcome {
     Outcome { time, converged_in, objects, lives, first, standings, ..outcome(&stage) }
 }
 
+/// Whether any commit was overtaken, in any environment, before it came to its own end.
+fn is_any_overtaken(stage: &Stage) -> bool {
+    stage.pushed.iter().any(|(at, commit)| {
+        let Some(sketch) = stage.workload.pushes[*at].body.sketch() else { return false };
+        sketch.rooms.keys().any(|environment| {
+            let status = stage.home.checks.shown(commit, &Context::Environment(environment.clone()));
+            status.is_none_or(|status| status.description.starts_with("superseded by"))
+        })
+    })
+}
+
 fn outcome(stage: &Stage) -> Outcome {
     let (wire, checks) = (&stage.home.wire, &stage.home.checks);
     Outcome {
@@ -239,6 +253,7 @@ fn outcome(stage: &Stage) -> Outcome {
         objects: BTreeMap::new(),
         lives: BTreeMap::new(),
         meddled: checks.meddled(),
+        overtaken: is_any_overtaken(stage),
         first: BTreeSet::new(),
         standings: BTreeMap::new(),
     }

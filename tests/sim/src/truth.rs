@@ -249,12 +249,15 @@ impl Truth {
     /// What a commit wants of an environment, as the process that runs it now has it.
     pub fn desired(&self, commit: &CommitId, environment: &EnvironmentName) -> Option<Arc<Desired>> {
         let desired = self.home.checks.desired(commit, environment)?;
-        let of = |((_, at, run), first): (&(u8, EnvironmentName, CommitId), &bool)| {
-            (at == environment && run == commit).then_some(*first)
-        };
         let first = {
             let runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
-            runs.first.iter().rev().find_map(of).unwrap_or_default()
+            // Of several processes the last one that began.
+            let of = |((_, at, run), _): &(&(u8, EnvironmentName, CommitId), &bool)| {
+                at == environment && run == commit
+            };
+            let began = |process: u8| runs.began.get(&(process, environment.clone()));
+            let last = runs.first.iter().filter(of).max_by_key(|((process, _, _), _)| began(*process));
+            last.is_some_and(|(_, first)| *first)
         };
         Some(if first { self.as_first(commit, environment, &desired) } else { desired })
     }
