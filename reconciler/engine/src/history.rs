@@ -147,9 +147,14 @@ impl Watcher {
     /// Whether the second commit descends from the first. One that the repository does not have any more comes before
     /// nothing.
     pub(crate) async fn comes_before(&self, old: &CommitId, new: &CommitId) -> Result<bool, TakeError> {
+        Ok(self.descends(old, new).await?.unwrap_or(false))
+    }
+
+    /// Whether the second commit descends from the first; `None` where the repository does not have both.
+    pub(crate) async fn descends(&self, old: &CommitId, new: &CommitId) -> Result<Option<bool>, TakeError> {
         match self.engine.repository.descends(old, new).await {
-            Ok(descends) => Ok(descends),
-            Err(TargetError::Rejected { .. }) => Ok(false),
+            Ok(descends) => Ok(Some(descends)),
+            Err(TargetError::Rejected { .. }) => Ok(None),
             Err(error) => Err(TakeError::Tree(error)),
         }
     }

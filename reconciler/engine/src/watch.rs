@@ -31,6 +31,7 @@ pub async fn watch(engine: Arc<Engine>, wake: Arc<Notify>, shutdown: Cancellatio
         lanes: BTreeMap::new(),
         running: JoinSet::new(),
         head: None,
+        missing: BTreeSet::new(),
         outage: None,
         shutdown,
     };
@@ -76,6 +77,8 @@ pub(crate) struct Watcher {
     running: JoinSet<()>,
     /// The newest commit that was dealt with.
     head: Option<CommitId>,
+    /// What was pending on commits that the repository did not have at the last look.
+    missing: BTreeSet<(CommitId, Context)>,
     /// Why the repository could not be read last.
     outage: Option<String>,
     shutdown: CancellationToken,
@@ -263,7 +266,8 @@ impl Watcher {
 
     /// Ends what was left pending: by an earlier life of the service, by a full disk, or because it was never begun.
     /// What a lane works on, the lane itself ends.
-    async fn supersede_older(&self, newest: &CommitId) -> Result<(), TakeError> {
+    async fn supersede_older(&mut self, newest: &CommitId) -> Result<(), TakeError> {
+        let mut missing = BTreeSet::new();
         for (commit, context) in self.engine.journal.pending().await? {
             let in_work = match &context {
                 Context::Validate => false,
@@ -274,11 +278,22 @@ impl Watcher {
             if commit == *newest || in_work || has(Defect::PendingForgotten) {
                 continue;
             }
-            // A mirror that is behind, or another process that is ahead: an older commit supersedes nothing.
-            if !self.comes_before(newest, &commit).await? {
+            // A mirror that is behind, or another process that is ahead: an older commit supersedes nothing. Another
+            // process may have fetched what this one did not yet; what is still missing a fetch later is gone.
+            let is_older = match self.descends(newest, &commit).await? {
+                Some(is_newer) => !is_newer,
+                None => {
+                    let pending = (commit.clone(), context.clone());
+                    let was_missing = self.missing.contains(&pending);
+                    missing.insert(pending);
+                    was_missing
+                }
+            };
+            if is_older {
                 self.set(&commit, &context, &Status::superseded(newest)).await?;
             }
         }
+        self.missing = missing;
         Ok(())
     }
 

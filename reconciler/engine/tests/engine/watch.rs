@@ -202,6 +202,22 @@ async fn an_older_commit_supersedes_no_newer_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_commit_that_another_process_fetched_first_is_not_superseded_by_an_older_one() {
+    let pending = Status::new(StatusState::Pending, "converging 1 resource");
+    let context = Context::Environment(environment());
+    let service = Service::start(|memory| {
+        memory.push(commit('a'), &[SITE, ("environments/attic/a.yaml", &thing("one"))]);
+        memory.statuses.lock().unwrap().push((commit('b'), context, pending));
+    });
+    service.until(&commit('a'), "success: valid").await;
+    service.push('b', "two");
+    service.until(&commit('b'), "success: converged").await;
+    let of = service.memory.statuses_of(&commit('b'));
+    assert!(!of.iter().any(|status| status.starts_with("error")), "{of:?}");
+    service.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_commit_that_ended_the_service_each_time_is_not_read_again() {
     let service = Service::start(|memory| *memory.deaths.lock().unwrap() = 2);
     let context = Context::Environment(environment());
