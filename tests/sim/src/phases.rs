@@ -28,6 +28,10 @@ pub(crate) async fn quiet_hour(stage: &mut Stage) {
     let ports = [Port::Proxmox, Port::Hosts, Port::Vault, Port::Kubernetes, Port::Forge];
     // What was put off, and what is to be told, comes first.
     stage.until(stage.home.wire.now() + Duration::from_mins(10)).await;
+    // A look that began before the faults stopped may have missed what the next one puts right.
+    if !all_match(stage).await {
+        stage.until(stage.home.wire.now() + stage.limits().resync * 2).await;
+    }
     stage.home.wire.trace("the quiet hour begins");
     let writes = |stage: &Stage| ports.map(|port| stage.home.wire.writes_of(port));
     let objects = |stage: &Stage| stage.home.stands().map(Stands::objects);
