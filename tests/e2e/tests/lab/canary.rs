@@ -43,6 +43,7 @@ async fn no_output_holds_a_secret_although_every_target_repeats_it() {
     for (number, encoding) in Encoding::ALL.into_iter().enumerate() {
         every_target_repeats(&mut life, number, encoding).await;
     }
+    kubernetes_keeps_repeating(&mut life).await;
     the_host_repeats(&mut life).await;
     let mut told = printed(&life).await;
     told.extend(outputs(&mut life));
@@ -141,6 +142,19 @@ async fn every_target_repeats(life: &mut Life, number: usize, encoding: Encoding
         more == [2, 2, 2, 1]
     };
     life.until(&format!("every target repeated as {encoding:?}"), all_came).await;
+}
+
+/// Until a commit is told of it: the commits before may be overtaken before their status is final.
+async fn kubernetes_keeps_repeating(life: &mut Life) {
+    let wire = life.home.kubernetes.wire.clone();
+    wire.fail_all(Seen::is_write, Fault::Echo { status: 422, encoding: Encoding::Raw });
+    life.write(
+        small::APPLICATION,
+        &small::application("media", "").replace("Revision: main", "Revision: v9"),
+    );
+    let commit = life.push("what kubernetes is sent comes back");
+    life.red(&commit, "kubernetes", &["the kubernetes api answered", "[redacted]"]).await;
+    wire.clear_faults();
 }
 
 /// A service that cannot start says why in its log, with the secret that it was given: first in a change that knows the
