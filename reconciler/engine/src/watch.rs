@@ -280,17 +280,14 @@ impl Watcher {
             }
             // A mirror that is behind, or another process that is ahead: an older commit supersedes nothing. Another
             // process may have fetched what this one did not yet; what is still missing a fetch later is gone.
-            let is_older = match self.descends(newest, &commit).await? {
-                Some(is_newer) => !is_newer,
-                None => {
-                    let pending = (commit.clone(), context.clone());
-                    let was_missing = self.missing.contains(&pending);
-                    missing.insert(pending);
-                    was_missing
-                }
-            };
+            let descends = self.descends(newest, &commit).await?;
+            let pending = (commit, context);
+            let is_older = descends.map_or_else(|| self.missing.contains(&pending), |is_newer| !is_newer);
             if is_older {
-                self.set(&commit, &context, &Status::superseded(newest)).await?;
+                self.set(&pending.0, &pending.1, &Status::superseded(newest)).await?;
+            }
+            if descends.is_none() {
+                missing.insert(pending);
             }
         }
         self.missing = missing;
