@@ -242,7 +242,9 @@ journal() { journalctl -q -n 6 --no-pager -o cat "$@" 2>&1 9>&-; }
 # Why a unit does not run. What it said itself in its last start comes first, where one line is all that is shown.
 dead() { # UNIT STATE
 	id=$(invocation "$1") own=''
-	[ "$2" != failed ] || own=$(journal "_SYSTEMD_INVOCATION_ID=$id")
+	# Of who ended at once, journald may not know any more in which start it spoke.
+	since=$(systemctl show -p InactiveExitTimestamp --value "$1" 2>/dev/null 9>&-)
+	[ "$2" != failed ] || [ -z "$since" ] || own=$(journal --since "$since" "_SYSTEMD_UNIT=$1")
 	[ -z "$own" ] || own="$own
 $(journal "INVOCATION_ID=$id")"
 	bad failed "it is ${2:-in no state that systemctl tells}
