@@ -165,6 +165,9 @@ async fn blocks_only_what_needs_it(stage: &mut Stage, mut sketch: Sketch, away: 
     stage.until(stage.home.wire.now() + Duration::from_hours(1)).await;
     let Some(tip) = stage.tip().cloned() else { return };
     let Some(desired) = stage.truth.desired(&tip, &environment) else { return };
+    if desired.pause.is_some() {
+        return;
+    }
     // The branch is at what was rewritten still: nothing of it is carried out.
     let status = stage.home.checks.shown(&tip, &Context::Environment(environment.clone()));
     if status.is_some_and(|status| status.description.contains("does not descend from")) {
