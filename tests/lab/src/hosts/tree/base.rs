@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -97,17 +98,22 @@ fn tools(tree: &Path) -> Result<()> {
         bail!("this machine lacks {}: a host's file tree is made from its own tools", missing.join(", "));
     }
     for library in libraries(&programs)? {
-        let to = tree.join(library.strip_prefix("/").unwrap_or(&library));
+        let to = tree.join(library.strip_prefix("/").unwrap_or(library));
         if let Some(folder) = to.parent() {
             fs::create_dir_all(folder)?;
         }
-        copy(&library, &to)?;
+        copy(library, &to)?;
     }
     Ok(())
 }
 
-/// What `ldd` names, the loader included; and glibc's reader of `/etc/passwd`, which older ones load by name.
-fn libraries(programs: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
+/// What `ldd` names, the loader included; and glibc's reader of `/etc/passwd`, which older ones load by name. Asked once
+/// for all trees of a process: `ldd` starts each program.
+fn libraries(programs: &[PathBuf]) -> Result<&'static BTreeSet<PathBuf>> {
+    static FOUND: OnceLock<BTreeSet<PathBuf>> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Ok(found);
+    }
     let ldd = locate("ldd").context("this machine lacks ldd")?;
     // It fails where one of them is a script or static: what it prints for the others is still right.
     let output = Command::new(ldd).args(programs).output().context("running ldd")?;
@@ -121,7 +127,7 @@ fn libraries(programs: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
         .filter(|library| library.exists())
         .collect();
     found.extend(beside);
-    Ok(found)
+    Ok(FOUND.get_or_init(|| found))
 }
 
 /// Makes a host's tree of the base: programs and libraries are hard links, all else its own.
