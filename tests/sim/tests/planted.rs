@@ -5,7 +5,7 @@ use holdfast_core::planted::Defect;
 use holdfast_sim::planting::{Table, see_again};
 
 /// How many seeds are tried where the one of the table shows a defect no more.
-const MORE: u64 = 30;
+const MORE: u64 = 100;
 
 #[test]
 fn at_least_twenty_planted_bugs_are_seen() {

@@ -12,7 +12,7 @@ use holdfast_sim::oracle::run_and_compare;
 use holdfast_sim::run::{Case, run};
 
 /// As many as the checks of a change have time for, and a sample where the code is not optimised.
-const SEEDS: u64 = if cfg!(holdfast_many_seeds) { 10_000 } else { 100 };
+const SEEDS: u64 = if cfg!(holdfast_many_seeds) { 10_000 } else { 60 };
 /// In each so many, everything is at work.
 const THOUSAND: u64 = 1_000;
 const THREADS: usize = 2;

@@ -66,11 +66,10 @@ pub fn exhaustive(asked: &Exhaustive) -> anyhow::Result<bool> {
     }
     writeln!(
         out,
-        "{} scenarios, {} of {} points, {} with known findings, {} failed; {:.0} s on {} threads",
+        "{} scenarios, {} of {} points, {} failed; {:.0} s on {} threads",
         sweep.scenarios,
         sweep.points,
         sweep.of,
-        sweep.known,
         sweep.failures.len(),
         began.elapsed().as_secs_f64(),
         asked.threads

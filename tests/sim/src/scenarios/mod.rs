@@ -7,7 +7,6 @@ mod history;
 mod home;
 mod hosts;
 pub mod incidents;
-mod known;
 mod lives;
 mod play;
 mod policies;

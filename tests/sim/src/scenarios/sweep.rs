@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::known::is_known;
 use super::play::{End, play};
 use super::script::Scenario;
 use crate::faults::{FaultKind, Faults, roll};
@@ -37,8 +36,6 @@ pub struct Sweep {
     /// Those that were run; and all that there are.
     pub points: usize,
     pub of: usize,
-    /// Those that show a known finding.
-    pub known: usize,
     /// Each with what is wrong there; a scenario that fails without any fault is a point at write 0.
     pub failures: Vec<(Point, String)>,
 }
@@ -51,12 +48,7 @@ pub fn sweep(scenarios: &[Scenario], thin: u64, threads: usize) -> Sweep {
     for (at, (scenario, end)) in scenarios.iter().zip(&undisturbed).enumerate() {
         let point = |write, kind| Point { scenario: scenario.name, write, kind };
         if let Some(breach) = end.breaches.first() {
-            let (point, wrong) = (point(0, FaultKind::Slow), breach.to_string());
-            if is_known(&point, &wrong) {
-                sweep.known += 1;
-            } else {
-                sweep.failures.push((point, wrong));
-            }
+            sweep.failures.push((point(0, FaultKind::Slow), breach.to_string()));
             continue;
         }
         if scenario.strikes_itself() {
@@ -72,14 +64,9 @@ pub fn sweep(scenarios: &[Scenario], thin: u64, threads: usize) -> Sweep {
     });
     sweep.points = points.len();
     let found = over(&points, threads, |(at, point)| at_point(&scenarios[*at], &undisturbed[*at], *point));
-    for ((_, point), wrong) in points.iter().zip(found) {
-        let Some(wrong) = wrong else { continue };
-        if is_known(point, &wrong) {
-            sweep.known += 1;
-        } else {
-            sweep.failures.push((*point, wrong));
-        }
-    }
+    sweep.failures.extend(
+        points.iter().zip(found).filter_map(|((_, point), wrong)| wrong.map(|wrong| (*point, wrong))),
+    );
     sweep
 }
 
