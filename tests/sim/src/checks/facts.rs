@@ -17,6 +17,8 @@ use crate::wire::Port;
 pub struct Pushed {
     /// What it wants of each environment; nothing where it is invalid.
     pub environments: BTreeMap<EnvironmentName, Arc<Desired>>,
+    /// What it descends from.
+    pub before: BTreeSet<CommitId>,
 }
 
 /// What the checks know.
@@ -124,6 +126,11 @@ impl Facts {
     /// Whether one commit was never the head again once another had become it.
     pub(crate) fn is_only_older(&self, one: &CommitId, other: &CommitId) -> bool {
         self.heads.get(one) < self.first_heads.get(other)
+    }
+
+    /// Whether the first commit descends from the second.
+    pub(crate) fn descends(&self, one: &CommitId, other: &CommitId) -> bool {
+        self.commits.get(one).is_some_and(|commit| commit.before.contains(other))
     }
 
     pub(crate) fn has_been_head(&self, commit: &CommitId) -> bool {

@@ -1,4 +1,4 @@
-//! I10: no older commit is applied after a newer one was begun, and none that pauses the site.
+//! I10: no older commit is applied after a newer one was begun or converged, and none that pauses the site.
 
 use holdfast_core::ident::ResourceId;
 
@@ -16,6 +16,14 @@ pub(super) fn wrong(facts: &Facts, process: u8, id: &ResourceId, what: &str) -> 
     };
     if facts.desired(mine, &id.environment).is_some_and(|desired| desired.pause.is_some()) {
         return Some(format!("`{what}` was done for {}, which pauses the site", mine.short()));
+    }
+    let converged = facts.converged.get(&id.environment);
+    if let Some(converged) = converged.filter(|converged| facts.descends(converged, mine)) {
+        return Some(format!(
+            "`{what}` was done for {}, before {} that converged",
+            mine.short(),
+            converged.short()
+        ));
     }
     let (begun, order) = facts.begun.get(&id.environment).filter(|(begun, _)| begun != mine)?;
     facts
@@ -39,5 +47,17 @@ mod tests {
         world.0.head(&commit('a'));
         world.0.run_started(1, &commit('a'), world.0.head_of(&commit('a')), &environment());
         assert_eq!(write(&world), Finding::Holds, "it was pushed again");
+    }
+
+    #[test]
+    fn nothing_is_done_for_a_commit_that_the_converged_one_descends_from() {
+        let mut world = World::new();
+        let web = object("home/core/VaultPolicy/web@web", "web", "a");
+        let write = |world: &World| world.write("web", How::Write, &[], Some(("web", &web))).check(effect);
+        world.0.head(&commit('a'));
+        world.0.run_started(1, &commit('a'), world.0.head_of(&commit('a')), &environment());
+        assert_eq!(write(&world), Finding::Holds);
+        world.0.converged.insert(environment(), commit('b'));
+        assert!(matches!(write(&world), Finding::Breach(_)));
     }
 }

@@ -68,8 +68,10 @@ impl World {
             }],
             ..Desired::default()
         };
-        let pushed = Pushed { environments: BTreeMap::from([(environment(), Arc::new(desired))]) };
-        let commits = BTreeMap::from([(commit('a'), pushed.clone()), (commit('b'), pushed)]);
+        let environments = BTreeMap::from([(environment(), Arc::new(desired))]);
+        let first = Pushed { environments, before: BTreeSet::new() };
+        let second = Pushed { before: BTreeSet::from([commit('a')]), ..first.clone() };
+        let commits = BTreeMap::from([(commit('a'), first), (commit('b'), second)]);
         let mut facts = Facts::new(SiteName::new("home").expect("a valid test value"), commits);
         facts.head(&commit('a'));
         facts.head(&commit('b'));

@@ -162,7 +162,7 @@ impl Player {
         let sketch = Sketch { rewind: [tip.clone()].into(), ..sketch.clone() };
         let site = sketch.site();
         let wanted = site.environments.iter().map(|(name, one)| (name.clone(), Arc::new(one.clone())));
-        let pushed = Pushed { environments: wanted.collect() };
+        let environments = wanted.collect();
         let payload = self.stage.home.catalogue.add(Payload::Site(Arc::new(site)));
         let commit = self.stage.home.remote.with(|history| {
             let parent = history.get(&tip).and_then(|commit| commit.parents.first().cloned());
@@ -171,7 +171,8 @@ impl Player {
             commit
         });
         self.stage.home.wire.trace(&format!("push {} by force: {label}", commit.short()));
-        self.stage.home.checks.committed(commit.clone(), pushed);
+        let before = self.stage.home.remote.with(|history| history.before(&commit));
+        self.stage.home.checks.committed(commit.clone(), Pushed { environments, before });
         self.stage.home.checks.head(&commit);
     }
 

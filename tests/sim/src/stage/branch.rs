@@ -56,7 +56,8 @@ impl Stage {
         });
         for (id, payload) in all {
             if !self.home.checks.knows(&id) {
-                self.home.checks.committed(id, pushed(self.home.catalogue.get(payload).as_ref()));
+                let before = self.home.remote.with(|history| history.before(&id));
+                self.home.checks.committed(id, pushed(self.home.catalogue.get(payload).as_ref(), before));
             }
         }
     }
@@ -75,18 +76,18 @@ impl Stage {
                 Payload::Unreadable("the commit holds a file of 2 MiB; at most 1 MiB are read".to_owned())
             }
         };
-        let known = pushed(Some(&payload));
-        let payload = self.home.catalogue.add(payload);
+        let index = self.home.catalogue.add(payload.clone());
         // People push onto what they know as the newest, wherever the branch stands.
         let tip = self.tip.clone();
         let commit = self.home.remote.with(|history| {
             if let Some(tip) = &tip {
                 history.force(tip);
             }
-            history.commit(payload)
+            history.commit(index)
         });
         self.home.wire.trace(&format!("push {}: {}", commit.short(), push.label));
-        self.home.checks.committed(commit.clone(), known);
+        let before = self.home.remote.with(|history| history.before(&commit));
+        self.home.checks.committed(commit.clone(), pushed(Some(&payload), before));
         self.home.checks.head(&commit);
         self.pushed.insert(at, commit.clone());
         self.tip = Some(commit);
@@ -129,7 +130,7 @@ impl Stage {
     }
 }
 
-fn pushed(payload: Option<&Payload>) -> Pushed {
+fn pushed(payload: Option<&Payload>, before: BTreeSet<CommitId>) -> Pushed {
     match payload {
         Some(Payload::Site(site)) => Pushed {
             environments: site
@@ -137,7 +138,8 @@ fn pushed(payload: Option<&Payload>) -> Pushed {
                 .iter()
                 .map(|(name, desired)| (name.clone(), Arc::new(desired.clone())))
                 .collect(),
+            before,
         },
-        _ => Pushed::default(),
+        _ => Pushed { before, ..Pushed::default() },
     }
 }

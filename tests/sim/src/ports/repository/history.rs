@@ -106,6 +106,13 @@ impl History {
         self.set(None);
     }
 
+    /// All that a commit descends from.
+    pub fn before(&self, commit: &CommitId) -> BTreeSet<CommitId> {
+        let mut before = self.reachable(commit);
+        before.remove(commit);
+        before
+    }
+
     /// A commit and all that it descends from.
     pub fn reachable(&self, from: &CommitId) -> BTreeSet<CommitId> {
         let mut reached = BTreeSet::new();
