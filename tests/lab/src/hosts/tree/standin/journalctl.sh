@@ -12,7 +12,7 @@ while [ $# -gt 0 ]; do
     --output=cat | -ocat) bare=yes ;;
     -b | --since | -p) shift ;;
     # What a process said itself is not told apart here: nothing matches.
-    _SYSTEMD_UNIT=* | INVOCATION_ID=*) exit 0 ;;
+    _SYSTEMD_UNIT=* | _SYSTEMD_INVOCATION_ID=* | INVOCATION_ID=*) exit 0 ;;
     --no-pager | -q | --quiet | --output=* | -o* | -x | -e | -xe | -b*) ;;
     *) echo "journalctl: unrecognized option '$1'" >&2; exit 1 ;;
   esac
